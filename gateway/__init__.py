@@ -1,0 +1,1 @@
+"""OSGP smart-meter gateway: one core for CPython and MicroPython."""

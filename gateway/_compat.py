@@ -1,0 +1,61 @@
+"""The one portability seam: what CPython and MicroPython spell differently.
+
+No other portable module looks at the interpreter or catches ImportError.
+"""
+
+import asyncio
+import os
+import sys
+import time
+
+MICROPYTHON = sys.implementation.name == "micropython"
+
+# mypy and pyright take a name TYPE_CHECKING for true; at run time typing-only imports are skipped,
+# because MicroPython has no typing module.
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+if MICROPYTHON:
+    from micropython import const
+
+    # The ESP32 counts from 2000, the unix port from 1970 (micropython.md): one place knows.
+    _EPOCH_SHIFT_MS = (0 if time.gmtime(0)[0] == 1970 else 946684800) * 1000
+
+    def real_utc_ms() -> int:
+        """Milliseconds since 1970-01-01T00:00:00Z by the interpreter's clock."""
+        return time.time_ns() // 1000000 + _EPOCH_SHIFT_MS
+
+    real_ticks_ms = time.ticks_ms  # type: ignore[attr-defined]
+    real_ticks_diff = time.ticks_diff  # type: ignore[attr-defined]
+    real_sleep_ms = asyncio.sleep_ms  # type: ignore[attr-defined]
+    real_wait_for_ms = asyncio.wait_for_ms  # type: ignore[attr-defined]
+else:
+
+    def const(value: "Any") -> "Any":
+        """MicroPython folds constants wrapped in const(); here it is the value itself."""
+        return value
+
+    def real_utc_ms() -> int:
+        """Milliseconds since 1970-01-01T00:00:00Z by the interpreter's clock."""
+        return time.time_ns() // 1000000
+
+    def real_ticks_ms() -> int:
+        return time.monotonic_ns() // 1000000
+
+    def real_ticks_diff(end: int, start: int) -> int:
+        return end - start
+
+    async def real_sleep_ms(ms: int) -> None:
+        await asyncio.sleep(ms / 1000)
+
+    async def real_wait_for_ms(awaitable: "Any", ms: int) -> "Any":
+        return await asyncio.wait_for(awaitable, ms / 1000)
+
+
+def getenv(name: str) -> "str | None":
+    """The environment variable's value, or None; boards have no environment."""
+    read = getattr(os, "getenv", None)
+    return read(name) if read else None

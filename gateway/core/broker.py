@@ -1,0 +1,25 @@
+"""The MQTT client as core sees it: aiomqtt on Linux, our own on MicroPython."""
+
+
+class Broker:
+    """Long-lived; each `connect` makes one new connection. Who reconnects is the supervisor."""
+
+    async def connect(self) -> None:
+        """One attempt. Raises BrokerError naming what was tried and what came back."""
+        raise NotImplementedError
+
+    async def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        """QoS 1; returns once the broker has acknowledged. Raises BrokerError when the connection is
+        lost first: the message may or may not have arrived."""
+        raise NotImplementedError
+
+    async def subscribe(self, topic: str) -> None:
+        """QoS 1; lasts for this connection."""
+        raise NotImplementedError
+
+    async def receive(self) -> "tuple[str, bytes]":
+        """The next message: topic and payload. Raises BrokerError when the connection is lost."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        raise NotImplementedError

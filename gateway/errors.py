@@ -1,0 +1,72 @@
+"""Every error of the gateway: one root, few branches.
+
+A message says what was tried, what came back and what to do. `exit_code` is what a command that ends
+with the error returns: 1 failed while working, 2 wrong usage or configuration, 3 meter unreachable or
+key refused.
+"""
+
+
+class GatewayError(Exception):
+    exit_code = 1
+
+
+class Expired(GatewayError):
+    """Time ran out before there was a result."""
+
+
+class ConfigurationError(GatewayError):
+    exit_code = 2
+
+
+class LinkError(GatewayError):
+    """The line to the meter can't be opened or went away."""
+
+    exit_code = 3
+
+
+class MeterError(GatewayError):
+    """The exchange with the meter failed; the base of what drivers raise."""
+
+    exit_code = 3
+
+
+class NoAnswer(MeterError):
+    """The meter did not answer within the guide's time-outs and retries."""
+
+
+class AuthenticationError(MeterError):
+    """The meter refused our key, or its answers do not prove that it knows the key."""
+
+
+class ProtocolError(MeterError):
+    """What came back breaks the protocol; nothing of it is believed."""
+
+
+class Refused(MeterError):
+    """The meter answered with an error code (MEP guide, table 2.6; ANSI C12.18 response codes).
+
+    `code` is the response code, `table` the table it was about (or None).
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, code: int, table: "int | None" = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.table = table
+
+
+class TableError(GatewayError):
+    """Table data that can't be right: a length, dimension or value outside its bounds."""
+
+
+class FrameError(GatewayError):
+    """A frame, receipt, command or JSON message that can't be decoded, or not be encoded."""
+
+
+class BrokerError(GatewayError):
+    """The MQTT broker can't be reached, refused us, or went away."""
+
+
+class OutboxError(GatewayError):
+    """The outbox can't take a frame: it is full or its storage failed."""

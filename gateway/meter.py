@@ -1,0 +1,36 @@
+"""The Meter interface: all that tables know of a driver, and all that a driver offers to tables."""
+
+from ._compat import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Meter:
+    """A meter on one of its ports, as drivers offer it (docs/architecture.md, "The way of a reading").
+
+    `max_read` is the most table bytes that one exchange can carry; `read` splits longer reads itself,
+    so it is advice for those who want consistent data. `authenticated` says whether answers prove
+    their origin (MEP digest or TLS) or only carry checksums (optical port). `on_alert`, when set, is
+    called without arguments, from the event loop, each time the meter signals an alert.
+    """
+
+    max_read = 0
+    authenticated = False
+    on_alert: "Callable[[], None] | None" = None
+
+    async def read(self, table: int, offset: "int | None" = None, count: "int | None" = None) -> bytes:
+        """`count` bytes of `table` from `offset`; without both, the whole table.
+
+        Raises Refused when the meter answers with an error code, AuthenticationError, NoAnswer,
+        ProtocolError, or LinkError. Never returns fewer bytes than asked for.
+        """
+        raise NotImplementedError
+
+    async def write(self, table: int, data: bytes, offset: "int | None" = None) -> None:
+        """Write `data` to `table`, from `offset` or as the whole table. Errors as for read."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """End the session in the protocol's way and close the link; never raises for a dead link."""
+        raise NotImplementedError
