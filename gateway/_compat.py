@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 if MICROPYTHON:
-    from micropython import const
+    from micropython import const  # type: ignore[attr-defined]
 
     # The ESP32 counts from 2000, the unix port from 1970 (micropython.md): one place knows.
     _EPOCH_SHIFT_MS = (0 if time.gmtime(0)[0] == 1970 else 946684800) * 1000

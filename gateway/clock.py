@@ -64,7 +64,7 @@ async def wait_for_ms(awaitable: "Any", ms: int) -> "Any":
     """The awaitable's result; it is cancelled and Expired raised after `ms` milliseconds."""
     try:
         return await real_wait_for_ms(awaitable, -(-ms // _time.scale))
-    except asyncio.TimeoutError:  # noqa: UP041 - MicroPython has no TimeoutError builtin
+    except asyncio.TimeoutError:
         raise Expired("no result within %d ms" % ms) from None
 
 
