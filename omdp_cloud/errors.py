@@ -1,0 +1,17 @@
+"""The cloud's errors; `exit_code` is what the command returns: 1 failed while working, 2 configuration."""
+
+
+class CloudError(Exception):
+    exit_code = 1
+
+
+class ConfigurationError(CloudError):
+    exit_code = 2
+
+
+class EngineError(CloudError):
+    """The embedded message engine can't be started or stopped by itself."""
+
+
+class StorageError(CloudError):
+    """The database can't be opened or written."""
