@@ -91,9 +91,9 @@ def load(path: Path | None) -> Settings:
     try:
         data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't be read ({error.strerror}); give an existing file with -c")
+        raise ConfigurationError(f"{path}: can't be read ({error.strerror}); give an existing file with -c") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: is not TOML: {error}")
+        raise ConfigurationError(f"{path}: is not TOML: {error}") from None
     try:
         return Settings.model_validate(data)
     except ValidationError as error:
@@ -101,7 +101,7 @@ def load(path: Path | None) -> Settings:
             f"{path}: {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
             for problem in error.errors()
         ]
-        raise ConfigurationError("\n".join(lines))
+        raise ConfigurationError("\n".join(lines)) from None
 
 
 def read_secret(path: Path) -> bytes:
@@ -110,7 +110,7 @@ def read_secret(path: Path) -> bytes:
         mode = path.stat().st_mode
         secret = path.read_bytes().strip()
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't be read ({error.strerror})")
+        raise ConfigurationError(f"{path}: can't be read ({error.strerror})") from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO) and not path.is_relative_to(
         os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")
     ):

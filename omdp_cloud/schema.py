@@ -1,0 +1,109 @@
+"""The database: every table, as SQLAlchemy Core describes it.
+
+Names are those of the platform's data model (part 2). Measured values are integer mantissas with a
+decimal exponent; instants are UTC seconds beside the fraction and offset that the source wrote.
+"""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives rows ids of its own only to a column of type INTEGER.
+_Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+# One row: which storage this is. A restore from a backup gets a new generation, so that senders offer
+# again what they still hold.
+storage = sa.Table(
+    "storage",
+    metadata,
+    sa.Column("id", sa.SmallInteger, primary_key=True),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+)
+
+meter_individual = sa.Table(
+    "meter_individual",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("meter_individual_id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("first_seen", sa.BigInteger, nullable=False, comment="UTC seconds"),
+)
+
+operational_property_definition = sa.Table(
+    "operational_property_definition",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, comment="number of the property registry; beyond it: our own"),
+    sa.Column("property_id", sa.Text, nullable=False, unique=True),
+)
+
+# One row per meterReadingIdentifier, in a table of its own that no partitioning of readings touches.
+reading_key = sa.Table(
+    "reading_key",
+    metadata,
+    sa.Column("meter_reading_identifier", sa.Uuid, primary_key=True),
+    sa.Column("meter", _Id, sa.ForeignKey("meter_individual.id"), nullable=False),
+    sa.Column("content_hash", sa.LargeBinary(32), nullable=False, comment="of the newest revision"),
+    sa.Column("reading", _Id, nullable=False, comment="meter_reading.id of the newest revision"),
+    sa.Column("revision", sa.Integer, nullable=False, comment="0: never changed"),
+    sqlite_with_rowid=False,
+)
+
+meter_reading = sa.Table(
+    "meter_reading",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("meter_reading_identifier", sa.Uuid, nullable=False),
+    sa.Column("meter", _Id, sa.ForeignKey("meter_individual.id"), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("kind", sa.SmallInteger, nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False, comment="UTC seconds"),
+    sa.Column("fraction", sa.Text, nullable=False, comment="digits after the decimal point, as received"),
+    sa.Column("offset", sa.SmallInteger, comment="minutes east of UTC as received; null: Z"),
+    sa.Column("fault_codes", sa.Text, nullable=False, comment="separated by commas"),
+    sa.Column("received_at", sa.BigInteger, nullable=False, comment="UTC seconds"),
+    sa.Index("ix_meter_reading_meter_time", "meter", "time"),
+    sa.Index("ix_meter_reading_identifier", "meter_reading_identifier"),
+)
+
+property_value = sa.Table(
+    "property_value",
+    metadata,
+    sa.Column("reading", _Id, sa.ForeignKey("meter_reading.id"), primary_key=True),
+    sa.Column("position", sa.SmallInteger, primary_key=True, comment="order within the reading"),
+    sa.Column("property", _Id, sa.ForeignKey("operational_property_definition.id"), nullable=False),
+    sa.Column("mantissa", sa.BigInteger, comment="numericalValue = mantissa * 10 ** exponent"),
+    sa.Column("exponent", sa.SmallInteger, nullable=False),
+    sa.Column("text_value", sa.Text),
+    sa.Column("unit", sa.Text),
+    sa.Column("date", sa.Text, comment="RFC 3339, where it differs from the reading's time"),
+    sqlite_with_rowid=False,
+)
+
+# What could not be taken: kept with its reason, and receipted, so that it blocks nothing.
+dead_letter = sa.Table(
+    "dead_letter",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("received_at", sa.BigInteger, nullable=False, comment="UTC seconds"),
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
+# The receiver's ledger: which frames are stored, by their hash, until the sender has forgotten them.
+custody_frame = sa.Table(
+    "custody_frame",
+    metadata,
+    sa.Column("meter_individual_id", sa.Uuid, primary_key=True),
+    sa.Column("epoch", sa.BigInteger, primary_key=True),
+    sa.Column("frame_class", sa.SmallInteger, primary_key=True),
+    sa.Column("sequence", sa.BigInteger, primary_key=True),
+    sa.Column("sha256", sa.LargeBinary(32), nullable=False),
+    sqlite_with_rowid=False,
+)
