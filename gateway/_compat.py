@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 if MICROPYTHON:
-    from micropython import const  # type: ignore[attr-defined]
+    # The redundant alias says that it is for others too. The folder of the same name in the repository has no
+    # __init__.py and can't hide the builtin module.
+    from micropython import const as const  # noqa: PLC0414
 
     # The ESP32 counts from 2000, the unix port from 1970 (micropython.md): one place knows.
     _EPOCH_SHIFT_MS = (0 if time.gmtime(0)[0] == 1970 else 946684800) * 1000
