@@ -91,7 +91,9 @@ def load(path: Path | None) -> Settings:
     try:
         data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigurationError(f"{path}: can't be read ({error.strerror}); give an existing file with -c") from None
+        raise ConfigurationError(
+            f"{path}: can't be read ({error.strerror}); give an existing file with -c"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: is not TOML: {error}") from None
     try:
