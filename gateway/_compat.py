@@ -54,7 +54,9 @@ else:
         await asyncio.sleep(ms / 1000)
 
     async def real_wait_for_ms(awaitable: "Any", ms: int) -> "Any":
-        return await asyncio.wait_for(awaitable, ms / 1000)
+        # Not wait_for: before Python 3.12 it can swallow a cancellation that races with the result.
+        async with asyncio.timeout(ms / 1000):
+            return await awaitable
 
 
 def getenv(name: str) -> "str | None":
