@@ -4,6 +4,7 @@ No other portable module looks at the interpreter or catches ImportError.
 """
 
 import asyncio
+import io
 import os
 import sys
 import time
@@ -30,11 +31,22 @@ if MICROPYTHON:
         """Milliseconds since 1970-01-01T00:00:00Z by the interpreter's clock."""
         return time.time_ns() // 1000000 + _EPOCH_SHIFT_MS
 
+    def trace(error: BaseException) -> str:
+        """The error with its stack, for a log."""
+        text = io.StringIO()
+        sys.print_exception(error, text)  # type: ignore[attr-defined]
+        return text.getvalue()
+
     real_ticks_ms = time.ticks_ms  # type: ignore[attr-defined]
     real_ticks_diff = time.ticks_diff  # type: ignore[attr-defined]
     real_sleep_ms = asyncio.sleep_ms  # type: ignore[attr-defined]
     real_wait_for_ms = asyncio.wait_for_ms  # type: ignore[attr-defined]
 else:
+    import traceback
+
+    def trace(error: BaseException) -> str:
+        """The error with its stack, for a log."""
+        return "".join(traceback.format_exception(error))
 
     def const(value: "Any") -> "Any":
         """MicroPython folds constants wrapped in const(); here it is the value itself."""
