@@ -1,0 +1,374 @@
+"""The gateway's configuration: a TOML file in, a checked `Configuration` out, or every error at once.
+
+Keys and passwords never stand in it: fields that end in `_file` name files which hold them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import socket
+import tomllib
+import types
+import typing
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from ..errors import ConfigurationError
+from .links import DEFAULT_BAUD, parse_port
+from .secret_files import find_secret, read_secret
+from .toml_lines import field_lines, nearest_line
+
+_UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"(\d+)\s*(ms|s|min|h|d)")
+_LONGEST_MS = 366 * 86_400_000
+# One level of an MQTT topic (MQTT 3.1.1, 4.7), and readable in logs and file names.
+_TOPIC_LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+# Where in the file, and why.
+Finding = tuple[tuple[str | int, ...], str]
+
+PLAIN_CONSENT = "yes, without encryption"
+
+
+def parse_duration(text: object) -> int:
+    """Milliseconds of "10s", "15min", "1h"; 0 for "off"."""
+    if text == "off":
+        return 0
+    match = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
+    if not match:
+        raise ValueError('must be a duration in quotes, such as "10s", "15min" or "1h", or "off"')
+    value = int(match[1]) * _UNITS_MS[match[2]]
+    if not 0 < value <= _LONGEST_MS:
+        raise ValueError('must be between "1ms" and "366d", or "off"')
+    return value
+
+
+def _interval(value: int) -> int:
+    if 0 < value < 1000:
+        raise ValueError('must be at least "1s": a meter answers few requests a second')
+    return value
+
+
+def _port(text: str) -> str:
+    return str(_reason(parse_port, text))
+
+
+def _reason(function: Callable[..., Any], *arguments: object) -> Any:
+    """pydantic collects ValueError only; our own errors keep their words."""
+    try:
+        return function(*arguments)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+
+
+def _base(info: ValidationInfo) -> Path:
+    return Path(info.context["base"]) if info.context else Path()
+
+
+def _secret_file(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError("must be the path of a file, in quotes")
+    path = find_secret(str(value), _base(info))
+    _reason(read_secret, path)
+    return path
+
+
+def _plain_file(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError("must be the path of a file, in quotes")
+    path = _base(info) / Path(value).expanduser()
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file")
+    return path
+
+
+def _directory(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError("must be the path of a directory, in quotes")
+    return _base(info) / Path(value).expanduser()
+
+
+def _topic_level(value: str) -> str:
+    if not _TOPIC_LEVEL.fullmatch(value):
+        raise ValueError(
+            "must be 1 to 64 letters, digits, points, hyphens or underscores (it becomes part of topics)"
+        )
+    return value
+
+
+def _meter_id(value: str) -> str:
+    try:
+        return str(uuid.UUID(value))
+    except ValueError:
+        raise ValueError(
+            "is no UUID (as in 01234567-89ab-cdef-0123-456789abcdef); without it the id follows from the "
+            "meter's manufacturer and serial number"
+        ) from None
+
+
+def _broker_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"can't be read: {error}") from None
+    if parts.scheme not in ("mqtt", "mqtts"):
+        raise ValueError(
+            "must start with mqtts:// (with TLS) or mqtt:// (plain), as in mqtts://broker.example:8883"
+        )
+    if parts.username or parts.password:
+        raise ValueError("must not hold a user or password: use username and password_file")
+    if not parts.hostname or parts.path not in ("", "/") or parts.query or port == 0:
+        raise ValueError("must be scheme, host and port only, as in mqtts://broker.example:8883")
+    return value
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+Duration = Annotated[
+    int, BeforeValidator(parse_duration), AfterValidator(_interval), WithJsonSchema({"type": "string"})
+]
+SecretFile = Annotated[Path, BeforeValidator(_secret_file), WithJsonSchema({"type": "string"})]
+PlainFile = Annotated[Path, BeforeValidator(_plain_file), WithJsonSchema({"type": "string"})]
+Directory = Annotated[Path, BeforeValidator(_directory), WithJsonSchema({"type": "string"})]
+TopicLevel = Annotated[str, AfterValidator(_topic_level)]
+
+
+def _host_name() -> str:
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:64].strip("-.")
+    return name or "gateway"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class GatewaySection(_Section):
+    id: TopicLevel = Field(
+        default_factory=_host_name, description="name of this gateway; default: the host's name"
+    )
+    state_dir: Directory = Field(
+        default=Path("/var/lib/osgp-gateway"), description="directory for what must survive a restart"
+    )
+
+
+class BrokerSection(_Section):
+    url: Annotated[str, AfterValidator(_broker_url)] = Field(
+        description="mqtts://host:port or mqtt://host:port"
+    )
+    username: str | None = None
+    password_file: SecretFile | None = None
+    ca_file: PlainFile | None = Field(default=None, description="PEM; default: the system's certificates")
+    allow_plain: Literal["yes, without encryption"] | None = Field(
+        default=None, description=f'"{PLAIN_CONSENT}" lets mqtt:// go beyond this machine'
+    )
+    custody: Literal["cloud", "broker"] = Field(
+        default="cloud", description="who must have stored a frame before the gateway forgets it"
+    )
+    credential_file: SecretFile | None = Field(
+        default=None, description="secret shared with the cloud; its receipts are checked with it"
+    )
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def tls(self) -> bool:
+        return self.url.startswith("mqtts:")
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or (8883 if self.tls else 1883)
+
+
+class ScheduleSection(_Section):
+    """How often each kind is read, aligned to the clock; "off" for never."""
+
+    present: Duration = Field(default=10_000, description="present values")
+    registers: Duration = Field(default=900_000, description="energy registers and tiers")
+    clock: Duration = Field(default=3_600_000, description="the meter's clock and its drift")
+
+
+class MeterSection(_Section):
+    name: TopicLevel = Field(description="what logs and messages call the meter")
+    port: Annotated[str, AfterValidator(_port)] = Field(description="/dev/ttyUSB0 or tcp://host:port")
+    protocol: Literal["mep"] = "mep"
+    baud: int = Field(default=DEFAULT_BAUD, ge=300, le=921_600, description="the MEP port's rate")
+    key_file: SecretFile = Field(description="file with the meter's key (MBK or MAK) as the utility gave it")
+    security: Literal["digest", "rc4"] = Field(
+        default="digest", description='"digest": authenticated; "rc4": encrypted as well'
+    )
+    id: Annotated[str, AfterValidator(_meter_id)] | None = Field(
+        default=None, description="MeterIndividualId (UUID); default: from manufacturer and serial number"
+    )
+    schedule: ScheduleSection = ScheduleSection()
+
+
+class Configuration(_Section):
+    gateway: GatewaySection = Field(default_factory=GatewaySection)
+    broker: BrokerSection
+    meter: list[MeterSection] = Field(min_length=1)
+
+
+def load(path: Path) -> Configuration:
+    """The configuration in `path`; raises ConfigurationError with all that is wrong, a line for each."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{path}: there is no such file; name the configuration with -c FILE"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: is no text in UTF-8 (byte {error.start})") from None
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: is no valid TOML: {error}") from None
+    found = [*_contradictions(data)]
+    try:
+        configuration = Configuration.model_validate(data, context={"base": path.parent})
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            where = tuple(part for part in problem["loc"] if isinstance(part, str | int))
+            found.append((where, _reason_of(where, problem["type"], problem["msg"])))
+    else:
+        if not found:
+            return configuration
+    raise ConfigurationError(_listed(path, field_lines(text), found))
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of the file, for editors."""
+    return Configuration.model_json_schema()
+
+
+def _contradictions(data: dict[str, Any]) -> Iterator[Finding]:
+    """What is wrong between fields. It looks at the file as it is, because pydantic would tell this only
+    once every single field is right."""
+    broker = data.get("broker")
+    if isinstance(broker, dict):
+        yield from _broker_contradictions(broker)
+    meters = data.get("meter")
+    if not isinstance(meters, list):
+        return
+    for field in ("name", "port", "id"):
+        seen: dict[str, int] = {}
+        for number, meter in enumerate(meters):
+            value = meter.get(field) if isinstance(meter, dict) else None
+            if not isinstance(value, str):
+                continue
+            if value in seen:
+                yield ("meter", number, field), f"is the same as that of meter {seen[value] + 1}"
+            seen.setdefault(value, number)
+
+
+def _broker_contradictions(broker: dict[str, Any]) -> Iterator[Finding]:
+    url = broker.get("url")
+    consent = broker.get("allow_plain")
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+    except ValueError:
+        parts = None
+    if (
+        parts
+        and parts.scheme == "mqtt"
+        and parts.hostname
+        and not is_loopback(parts.hostname)
+        and not consent
+    ):
+        yield (
+            ("broker", "url"),
+            f"mqtt:// sends readings and password to {parts.hostname} without encryption: use mqtts://, "
+            f'or say allow_plain = "{PLAIN_CONSENT}"',
+        )
+    if parts and parts.scheme == "mqtt" and "ca_file" in broker:
+        yield ("broker", "ca_file"), "has no use without TLS: change url to mqtts://, or leave ca_file out"
+    if "password_file" in broker and "username" not in broker:
+        yield ("broker", "password_file"), "needs a username"
+    if broker.get("custody", "cloud") == "cloud" and "credential_file" not in broker:
+        yield (
+            ("broker", "credential_file"),
+            "is missing: the cloud's receipts are checked with a secret that it shares with this gateway; "
+            'with a plain broker and no cloud, set custody = "broker"',
+        )
+
+
+def _listed(path: Path, lines: dict[tuple[str | int, ...], int], found: list[Finding]) -> str:
+    ordered = sorted((nearest_line(lines, where) or 0, _written(where), reason) for where, reason in found)
+    return "\n".join(
+        f"{path}:{line}: {field}: {reason}" if line else f"{path}: {field}: {reason}"
+        for line, field, reason in ordered
+    )
+
+
+def _reason_of(where: tuple[str | int, ...], kind: str, message: str) -> str:
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        return _unknown(where)
+    if kind == "too_short":
+        return "is missing: at least one [[meter]] is needed"
+    return message.removeprefix("Value error, ")
+
+
+def _unknown(where: tuple[str | int, ...]) -> str:
+    name = str(where[-1])
+    fields = list(_fields_at(where[:-1]))
+    for secret in ("key", "password", "credential"):
+        if name == secret and f"{secret}_file" in fields:
+            return (
+                "secrets never stand in this file: put it into a file of its own (chmod 600) "
+                f"and name that with {name}_file"
+            )
+    near = difflib.get_close_matches(name, fields, 1)
+    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(fields)}"
+    return f"is no known field; {hint}"
+
+
+def _fields_at(where: tuple[str | int, ...]) -> list[str]:
+    model: type[BaseModel] = Configuration
+    for part in where:
+        if isinstance(part, str):
+            annotation = model.model_fields[part].annotation
+            if typing.get_origin(annotation) in (list, types.UnionType, typing.Union):
+                annotation = typing.get_args(annotation)[0]
+            assert isinstance(annotation, type)
+            model = annotation
+    return list(model.model_fields)
+
+
+def _written(where: tuple[str | int, ...]) -> str:
+    """("meter", 0, "port") as people count: meter 1, port."""
+    words: list[str] = []
+    for part in where:
+        if isinstance(part, int) and words:
+            words[-1] += f" {part + 1}"
+        else:
+            words.append(str(part))
+    return ".".join(words)

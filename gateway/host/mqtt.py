@@ -1,0 +1,224 @@
+"""The MQTT 3.1.1 client on Linux: gateway.core.broker.Broker on aiomqtt."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import ssl
+from collections import deque
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TypeVar
+
+import aiomqtt
+from paho.mqtt.reasoncodes import ReasonCode
+
+from ..core.broker import Broker
+from ..errors import BrokerError, ConfigurationError
+
+_KEEPALIVE_S = 30
+_ANSWER_S = 10
+# Receipts and commands that wait to be looked at; they are repeated until they are answered, so the
+# oldest may go when there are more.
+_INCOMING_LIMIT = 256
+
+_log = logging.getLogger("gateway.mqtt")
+_T = TypeVar("_T")
+
+
+class MqttBroker(Broker):
+    """One broker, one connection at a time.
+
+    `tls`: a context, or None for plain MQTT. `will`: topic and payload that the broker publishes,
+    retained, when this client vanishes.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        client_id: str,
+        tls: ssl.SSLContext | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        will: tuple[str, bytes] | None = None,
+    ) -> None:
+        self.name = f"the MQTT broker {host}:{port}"
+        self.dropped = 0
+        self._host = host
+        self._port = port
+        self._client_id = client_id
+        self._tls = tls
+        self._username = username
+        self._password = password
+        self._will = will
+        self._client: aiomqtt.Client | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._incoming: deque[tuple[str, bytes]] = deque()
+        self._news = asyncio.Event()  # a message, or the end of the connection
+
+    async def connect(self) -> None:
+        await self.close()
+        client = aiomqtt.Client(
+            self._host,
+            self._port,
+            username=self._username,
+            password=self._password,
+            identifier=self._client_id,
+            will=aiomqtt.Will(self._will[0], self._will[1], qos=1, retain=True) if self._will else None,
+            clean_session=True,  # what must not be lost is in the outbox, not in the broker
+            keepalive=_KEEPALIVE_S,
+            timeout=_ANSWER_S,
+            tls_context=self._tls,
+            logger=_log,
+        )
+        client.pending_calls_threshold = 1000  # the sender bounds what is under way; no need to warn
+        try:
+            await client.__aenter__()
+        except aiomqtt.MqttError as error:
+            raise BrokerError(f"can't connect to {self.name}: {self._came_back(error)}") from None
+        self._client = client
+        self._incoming.clear()
+        self._listener = asyncio.create_task(self._listen(client))
+
+    async def _listen(self, client: aiomqtt.Client) -> None:
+        """Ends with the library's error when the connection is lost."""
+        try:
+            async for message in client.messages:
+                if len(self._incoming) == _INCOMING_LIMIT:
+                    self._incoming.popleft()
+                    self.dropped += 1
+                if isinstance(message.payload, bytes):
+                    self._incoming.append((str(message.topic), message.payload))
+                self._news.set()
+        finally:
+            self._news.set()
+
+    async def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        await self._acknowledged(
+            self._connected().publish(topic, payload, qos=1, retain=retain), f"publishing to {topic}"
+        )
+
+    async def subscribe(self, topic: str) -> None:
+        codes = await self._acknowledged(self._connected().subscribe(topic, qos=1), f"subscribing to {topic}")
+        if any(_number(code) >= 0x80 for code in codes):
+            raise BrokerError(
+                f"{self.name} refused the subscription to {topic}: give this user the right to it"
+            )
+
+    async def receive(self) -> tuple[str, bytes]:
+        while not self._incoming:
+            self._connected()
+            self._news.clear()
+            await self._news.wait()
+        return self._incoming.popleft()
+
+    async def close(self) -> None:
+        client, listener = self._client, self._listener
+        self._client = self._listener = None
+        if listener is not None:
+            listener.cancel()
+            await asyncio.wait([listener])
+            if not listener.cancelled():
+                listener.exception()  # whoever used the connection knows it already
+        if client is not None:
+            with contextlib.suppress(aiomqtt.MqttError, OSError):
+                await client.__aexit__(None, None, None)
+
+    def _connected(self) -> aiomqtt.Client:
+        if self._client is None or self._listener is None:
+            raise BrokerError(f"there is no connection to {self.name}")
+        if self._listener.done():
+            raise self._lost()
+        return self._client
+
+    async def _acknowledged(self, call: Coroutine[object, object, _T], doing: str) -> _T:
+        """What `call` gives; BrokerError as soon as the connection is lost, not when the call times out."""
+        assert self._listener is not None
+        task = asyncio.ensure_future(call)
+        try:
+            await asyncio.wait((task, self._listener), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not task.done():
+                task.cancel()
+        if not task.done():
+            raise self._lost()
+        try:
+            return task.result()
+        except aiomqtt.MqttError as error:
+            if self._listener is not None and self._listener.done():
+                raise self._lost() from None
+            raise BrokerError(f"{doing}: no acknowledgement from {self.name}: {error}") from None
+
+    def _lost(self) -> BrokerError:
+        error = None
+        if self._listener is not None and self._listener.done() and not self._listener.cancelled():
+            error = self._listener.exception()
+        cause = f" ({error.__cause__ or error})" if error else ""
+        return BrokerError(
+            f"the connection to {self.name} was lost{cause}. Another client with the id {self._client_id}, "
+            "missing rights or a restart of the broker do this; it is connected again."
+        )
+
+    def _came_back(self, error: aiomqtt.MqttError) -> str:
+        """What a failed attempt met, and what to do about it."""
+        if isinstance(error, aiomqtt.MqttCodeError):
+            return _refusal(_number(error.rc), self._username)
+        # The library keeps the words of the system's error only; the error itself says of what kind it is.
+        cause = error.__context__
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _untrusted(cause, self._host)
+        if isinstance(cause, ssl.SSLError):
+            return f"no TLS there ({cause.reason or cause}): is {self._port} the broker's TLS port?"
+        if isinstance(cause, socket.gaierror):
+            return f"the name {self._host} was not found ({cause.strerror})"
+        if isinstance(cause, ConnectionRefusedError):
+            return "connection refused, nothing listens there. Is the broker running, and is the port right?"
+        if isinstance(cause, ConnectionResetError):
+            return "it closed the connection: plain MQTT to a TLS port, or no MQTT broker at all?"
+        if isinstance(cause, OSError) and cause.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+            return "there is no route to it: is this machine on the network?"
+        if isinstance(cause, TimeoutError) or "timed out" in str(error):
+            return f"no answer within {_ANSWER_S} s: a firewall, plain MQTT to a TLS port, or no MQTT broker at all?"
+        return str(error)
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """TLS 1.2 or later, certificate and name verified; `ca_file` in place of the system's certificates."""
+    try:
+        return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(f"{ca_file}: holds no certificates in PEM form: {error}") from None
+
+
+def _number(code: object) -> int:
+    if isinstance(code, ReasonCode):
+        return int(code.value)
+    return code if isinstance(code, int) else 0
+
+
+def _refusal(code: int, username: str | None) -> str:
+    # Both the codes of MQTT 3.1.1 (3.2.2.3) and those of MQTT 5 into which the library turns them.
+    if code in (4, 5, 134, 135):
+        if username is None:
+            return "it wants a user and password: set username and password_file"
+        return f"it refused the user {username} or the password: check username and password_file"
+    if code in (2, 133):
+        return "it refused the client id: set another [gateway] id"
+    if code in (1, 132):
+        return "it does not speak MQTT 3.1.1"
+    if code in (3, 136):
+        return "it is there but not ready (server unavailable)"
+    return f"it refused the connection (code {code})"
+
+
+def _untrusted(error: ssl.SSLCertVerificationError, host: str) -> str:
+    said = error.verify_message
+    if error.verify_code == 62 or "match" in said:  # X509_V_ERR_HOSTNAME_MISMATCH
+        return f"its certificate is for another name than {host} ({said}): use the name in the certificate"
+    if error.verify_code == 10:
+        return f"its certificate has expired ({said})"
+    return f"its certificate is not trusted ({said}): name the authority's certificate with ca_file"

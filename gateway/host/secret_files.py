@@ -1,0 +1,52 @@
+"""Keys, passwords and credentials: they stand in files that only their owner may read, nowhere else."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from ..errors import ConfigurationError
+
+_LIMIT = 4096
+
+
+def find_secret(name: str, base: Path) -> Path:
+    """Where the secret `name` lies: a bare name is looked up among systemd's credentials first
+    ($CREDENTIALS_DIRECTORY); anything else is relative to `base`."""
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if credentials and "/" not in name and (Path(credentials) / name).exists():
+        return Path(credentials) / name
+    return base / Path(name).expanduser()
+
+
+def read_secret(path: Path) -> bytes:
+    """The file's content without the line end; raises ConfigurationError that never shows it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: can't be read: {error.strerror}") from None
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigurationError(f"{path}: is no file")
+        # systemd guards its directory itself and shows access lists as group rights.
+        if status.st_mode & 0o077 and not _is_systemd_credential(path):
+            raise ConfigurationError(
+                f"{path}: others may read it too (mode {stat.S_IMODE(status.st_mode):o}); "
+                f"make it its owner's alone: chmod 600 {path}"
+            )
+        secret = file.read(_LIMIT + 1)
+    if len(secret) > _LIMIT:
+        raise ConfigurationError(f"{path}: is longer than any key or password ({_LIMIT} bytes)")
+    secret = secret.strip()
+    if not secret:
+        raise ConfigurationError(f"{path}: is empty")
+    return secret
+
+
+def _is_systemd_credential(path: Path) -> bool:
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    return bool(credentials) and path.parent == Path(str(credentials))
