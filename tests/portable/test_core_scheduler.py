@@ -1,0 +1,199 @@
+"""The scheduler machine under a clock that the tests set: alignment, order, lateness, jumps."""
+
+import unittest
+
+from gateway.core import schedule
+from gateway.core.scheduler import Job, Scheduler
+from gateway.transmission import model
+
+SECOND = 1000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+MIDNIGHT = 20771 * DAY  # of some day, UTC
+
+
+def run(scheduler, start_ms, end_ms, takes_ms=0):
+    """Jobs as (kind, ms since start) that a loop with a link of one would run; each takes `takes_ms`."""
+    ran = []
+    now = start_ms
+    while now < end_ms:
+        job = scheduler.take(now)
+        if job is None:
+            wait = scheduler.wait_ms(now)
+            assert wait > 0, "nothing to take, and nothing to wait for"
+            now += wait
+            continue
+        ran.append((job.kind, now - start_ms))
+        now += takes_ms
+    return ran
+
+
+class TestAlignment(unittest.TestCase):
+    def test_runs_at_once_and_then_on_the_clock(self):
+        scheduler = Scheduler([Job(1, 15 * MINUTE, 1)])
+        start = MIDNIGHT + 7 * MINUTE + 30 * SECOND
+        ran = run(scheduler, start, start + HOUR)
+        self.assertEqual(
+            ran, [(1, 0)] + [(1, at * 15 * MINUTE - 7 * MINUTE - 30 * SECOND) for at in (1, 2, 3, 4)]
+        )
+
+    def test_offset(self):
+        scheduler = Scheduler([Job(1, 15 * MINUTE, 1, offset_ms=MINUTE)])
+        ran = run(scheduler, MIDNIGHT, MIDNIGHT + HOUR)
+        # At midnight the slot of 23:46 is the one that counts.
+        self.assertEqual(ran, [(1, 0), (1, MINUTE), (1, 16 * MINUTE), (1, 31 * MINUTE), (1, 46 * MINUTE)])
+
+    def test_day_boundary(self):
+        scheduler = Scheduler([Job(1, 15 * MINUTE, 1), Job(2, DAY, 0)])
+        start = MIDNIGHT + DAY - 20 * MINUTE
+        ran = run(scheduler, start, start + 40 * MINUTE)
+        self.assertEqual(
+            ran, [(2, 0), (1, 0), (1, 5 * MINUTE), (2, 20 * MINUTE), (1, 20 * MINUTE), (1, 35 * MINUTE)]
+        )
+
+    def test_every_slot_of_a_day_once(self):
+        scheduler = Scheduler(schedule.jobs())
+        ran = run(scheduler, MIDNIGHT, MIDNIGHT + DAY, takes_ms=700)
+        kinds = [kind for kind, _ in ran]
+        self.assertEqual(kinds.count(model.PRESENT), 8640)
+        self.assertEqual(kinds.count(model.REGISTERS), 96)
+        self.assertEqual(kinds.count(model.CLOCK), 24)
+        self.assertEqual([job.missed for job in scheduler.jobs], [0, 0, 0])
+        for kind, at in ran:
+            if kind == model.REGISTERS:
+                # Aligned, after at most the one read that was on the link.
+                self.assertTrue(at % (15 * MINUTE) <= 700, at)
+
+
+class TestOrder(unittest.TestCase):
+    def test_most_urgent_first_then_nearest_deadline_then_order(self):
+        scheduler = Scheduler(
+            [Job(1, HOUR, 5), Job(2, HOUR, 1), Job(3, HOUR, 5, deadline_ms=MINUTE), Job(4, HOUR, 5)]
+        )
+        taken = [scheduler.take(MIDNIGHT).kind for _ in range(4)]
+        self.assertEqual(taken, [2, 3, 1, 4])
+        self.assertIsNone(scheduler.take(MIDNIGHT))
+
+    def test_what_becomes_due_meanwhile_overtakes(self):
+        scheduler = Scheduler([Job(1, 10 * SECOND, 0), Job(2, HOUR, 1), Job(3, HOUR, 2)])
+        # Each takes 10 s, so the most urgent is due again after each: it may starve the others, and
+        # does: a schedule beyond the link's share is refused before it comes to this.
+        ran = run(scheduler, MIDNIGHT, MIDNIGHT + 30 * SECOND, takes_ms=10 * SECOND)
+        self.assertEqual([kind for kind, _ in ran], [1, 1, 1])
+
+    def test_default_schedule_on_a_slow_link_serves_all(self):
+        scheduler = Scheduler(schedule.jobs())
+        ran = run(scheduler, MIDNIGHT, MIDNIGHT + DAY, takes_ms=12 * SECOND)
+        kinds = [kind for kind, _ in ran]
+        self.assertEqual(kinds.count(model.REGISTERS), 96)
+        self.assertEqual(kinds.count(model.CLOCK), 24)
+        self.assertEqual(len(kinds), DAY // (12 * SECOND))
+
+
+class TestLateness(unittest.TestCase):
+    def test_slots_merge_and_never_queue_up(self):
+        scheduler = Scheduler([Job(1, 10 * SECOND, 1)])
+        self.assertIsNotNone(scheduler.take(MIDNIGHT))
+        busy_until = MIDNIGHT + 10 * MINUTE + 3 * SECOND
+        ran = run(scheduler, busy_until, busy_until + 20 * SECOND)
+        self.assertEqual(ran, [(1, 0), (1, 7 * SECOND), (1, 17 * SECOND)])
+        self.assertEqual(scheduler.jobs[0].missed, 1)
+
+    def test_beyond_the_deadline_is_skipped(self):
+        scheduler = Scheduler([Job(1, HOUR, 1, deadline_ms=5 * MINUTE)])
+        self.assertIsNotNone(scheduler.take(MIDNIGHT))
+        late = MIDNIGHT + HOUR + 5 * MINUTE + 1
+        self.assertIsNone(scheduler.take(late))
+        self.assertEqual(scheduler.jobs[0].missed, 1)
+        self.assertEqual(
+            run(scheduler, late, MIDNIGHT + 3 * HOUR - 1), [(1, 2 * HOUR - 5 * MINUTE - HOUR - 1)]
+        )
+
+    def test_just_within_the_deadline_runs(self):
+        scheduler = Scheduler([Job(1, HOUR, 1, deadline_ms=5 * MINUTE)])
+        self.assertIsNotNone(scheduler.take(MIDNIGHT))
+        self.assertIsNotNone(scheduler.take(MIDNIGHT + HOUR + 5 * MINUTE))
+        self.assertEqual(scheduler.jobs[0].missed, 0)
+
+    def test_given_back_runs_once_more_in_its_slot(self):
+        scheduler = Scheduler([Job(1, HOUR, 1), Job(2, HOUR, 2)])
+        job = scheduler.take(MIDNIGHT)
+        scheduler.give_back(job)
+        self.assertIs(scheduler.take(MIDNIGHT + MINUTE), job)
+        scheduler.give_back(job)
+        self.assertEqual(scheduler.take(MIDNIGHT + 2 * MINUTE).kind, 2)
+        self.assertIsNone(scheduler.take(MIDNIGHT + 3 * MINUTE))
+        self.assertIs(scheduler.take(MIDNIGHT + HOUR), job)
+        scheduler.give_back(job)
+        self.assertIs(scheduler.take(MIDNIGHT + HOUR + MINUTE), job)
+
+    def test_given_back_too_late_is_merged(self):
+        scheduler = Scheduler([Job(1, HOUR, 1)])
+        scheduler.give_back(scheduler.take(MIDNIGHT))
+        self.assertIsNotNone(scheduler.take(MIDNIGHT + HOUR))
+        self.assertIsNone(scheduler.take(MIDNIGHT + HOUR))
+
+
+class TestClockJumps(unittest.TestCase):
+    def setUp(self):
+        self.scheduler = Scheduler([Job(1, 10 * SECOND, 3), Job(2, 15 * MINUTE, 2), Job(3, HOUR, 1)])
+        run(self.scheduler, MIDNIGHT, MIDNIGHT + 2 * HOUR)
+        self.now = MIDNIGHT + 2 * HOUR - 3 * SECOND
+
+    def test_forward_runs_each_job_at_most_once(self):
+        for jump in (11 * SECOND, 20 * MINUTE, 5 * HOUR, 300 * DAY):
+            self.now += jump
+            ran = run(self.scheduler, self.now, self.now + 1)
+            self.assertTrue(len(ran) <= 3, ran)
+            self.assertEqual(len(ran), len(set(ran)))
+            self.assertIn((1, 0), ran)
+
+    def test_backward_neither_bursts_nor_stalls(self):
+        for jump in (SECOND, 4 * SECOND, MINUTE, 14 * MINUTE, 3 * HOUR, 300 * DAY):
+            self.now -= jump
+            back = self.now
+            self.assertEqual(run(self.scheduler, back, back + 1), [], "ran again at once")
+            ran = run(self.scheduler, back, back + 150 * MINUTE)
+            for job in self.scheduler.jobs:
+                times = [at for kind, at in ran if kind == job.kind]
+                self.assertTrue(
+                    times[0] <= 3 * job.interval_ms // 2, "%d ms without kind %d" % (times[0], job.kind)
+                )
+                gaps = [times[n] - times[n - 1] for n in range(1, len(times))]
+                self.assertEqual(set(gaps) | {job.interval_ms}, {job.interval_ms})
+            self.now = back + 150 * MINUTE
+
+    def test_small_steps_around_a_slot_run_it_once(self):
+        scheduler = Scheduler([Job(1, 15 * MINUTE, 1)])
+        start = MIDNIGHT - SECOND
+        scheduler.take(start)
+        ran = 0
+        for ms in (0, 10, -10, 400, -400, 2, -2, 20):
+            ran += scheduler.take(MIDNIGHT + ms) is not None
+        self.assertEqual(ran, 1)
+
+    def test_a_board_that_learns_the_time(self):
+        scheduler = Scheduler([Job(1, 15 * MINUTE, 1)])
+        self.assertIsNotNone(scheduler.take(5 * SECOND))
+        self.assertIsNone(scheduler.take(6 * SECOND))
+        self.assertIsNotNone(scheduler.take(MIDNIGHT))
+        self.assertEqual(scheduler.jobs[0].missed, 1)
+
+    def test_waits_are_short_enough_to_notice_a_jump(self):
+        scheduler = Scheduler([Job(1, DAY, 1)])
+        scheduler.take(MIDNIGHT)
+        self.assertEqual(scheduler.wait_ms(MIDNIGHT), 30 * SECOND)
+        self.assertEqual(Scheduler([]).wait_ms(MIDNIGHT), 30 * SECOND)
+
+
+class TestSchedule(unittest.TestCase):
+    def test_intervals_replace_and_zero_leaves_out(self):
+        jobs = schedule.jobs({model.PRESENT: 2 * SECOND, model.CLOCK: 0})
+        self.assertEqual(
+            [(job.kind, job.interval_ms) for job in jobs],
+            [(model.REGISTERS, 15 * MINUTE), (model.PRESENT, 2 * SECOND)],
+        )
+
+    def test_wrong_interval(self):
+        self.assertRaises(ValueError, Job, 1, -5, 1)
