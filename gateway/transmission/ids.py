@@ -29,7 +29,7 @@ NAMESPACE = b"\xe3\xa2\x27\x3d\x1b\x1b\x57\x7b\x81\xe5\x1f\xe3\x06\x6d\xcb\x31"
 
 def uuid5(namespace: bytes, name: str) -> bytes:
     """The 16 bytes of the UUIDv5 of `name` in `namespace` (16 bytes)."""
-    digest = bytearray(hashlib.sha1(namespace + name.encode()).digest()[:16])
+    digest = bytearray(hashlib.sha1(namespace + name.encode()).digest()[:16])  # noqa: S324 - UUIDv5 is SHA-1
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
     return bytes(digest)
