@@ -12,11 +12,15 @@ class Meter:
     `max_read` is the most table bytes that one exchange can carry; `read` splits longer reads itself,
     so it is advice for those who want consistent data. `authenticated` says whether answers prove
     their origin (MEP digest or TLS) or only carry checksums (optical port). `on_alert`, when set, is
-    called without arguments, from the event loop, each time the meter signals an alert.
+    called without arguments, from the event loop, each time the meter signals an alert. `resyncs`
+    counts how often the meter gave the driver a new sequence number, which a MEP server also does
+    when its table dimensions change (MEP guide, chapter 4, "Dynamic Sizing of Tables"); None where
+    the port has no such sign.
     """
 
     max_read = 0
     authenticated = False
+    resyncs: "int | None" = None
     on_alert: "Callable[[], None] | None" = None
 
     async def read(self, table: int, offset: "int | None" = None, count: "int | None" = None) -> bytes:
