@@ -41,6 +41,7 @@ class MqttBroker(Broker):
         host: str,
         port: int,
         client_id: str,
+        *,
         tls: ssl.SSLContext | None = None,
         username: str | None = None,
         password: str | None = None,
@@ -182,7 +183,7 @@ class MqttBroker(Broker):
         if isinstance(cause, OSError) and cause.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
             return "there is no route to it: is this machine on the network?"
         if isinstance(cause, TimeoutError) or "timed out" in str(error):
-            return f"no answer within {_ANSWER_S} s: a firewall, plain MQTT to a TLS port, or no MQTT broker at all?"
+            return f"no answer within {_ANSWER_S} s: a firewall, plain MQTT to a TLS port, or no MQTT broker?"
         return str(error)
 
 

@@ -1,0 +1,185 @@
+"""The MQTT client against a real broker, and what it says when there is none."""
+
+import asyncio
+import datetime
+import ipaddress
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gateway.errors import BrokerError
+from gateway.host.mqtt import MqttBroker, tls_context
+from tests.brokers import NatsServer, free_port, nats
+
+
+@pytest.fixture(scope="module")
+def server():
+    with nats() as running:
+        yield running
+
+
+def client(port: int, name: str = "test", **options) -> MqttBroker:
+    return MqttBroker("127.0.0.1", port, name, **options)
+
+
+async def test_what_is_published_arrives_at_a_subscriber(server):
+    sender, receiver = client(server.port, "sender"), client(server.port, "receiver")
+    await receiver.connect()
+    await receiver.subscribe("a/#")
+    await sender.connect()
+    payload = bytes(range(256))
+    await sender.publish("a/b", payload)
+    await sender.publish("a/c", b"")
+    assert await receiver.receive() == ("a/b", payload)
+    assert await receiver.receive() == ("a/c", b"")
+    await sender.close()
+    await receiver.close()
+
+
+async def test_a_cancelled_receive_loses_no_message(server):
+    broker = client(server.port, "patient")
+    await broker.connect()
+    await broker.subscribe("cancelled")
+    waiting = asyncio.create_task(broker.receive())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    await broker.publish("cancelled", b"still here")
+    assert await broker.receive() == ("cancelled", b"still here")
+    await broker.close()
+
+
+async def test_the_will_is_published_when_the_client_vanishes(server):
+    watcher = client(server.port, "watcher")
+    await watcher.connect()
+    await watcher.subscribe("status")
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    # A client whose socket closes without DISCONNECT, made of the same fields by hand.
+    body = b"\x00\x04MQTT\x04\x26\x00\x1e" + b"\x00\x03abc" + b"\x00\x06status" + b"\x00\x04gone"
+    writer.write(bytes((0x10, len(body))) + body)
+    assert (await reader.readexactly(4))[3] == 0
+    writer.close()
+    assert await watcher.receive() == ("status", b"gone")
+    await watcher.close()
+
+
+async def test_a_lost_connection_ends_receive_and_publish_and_connects_again(tmp_path: Path):
+    with NatsServer(tmp_path) as server:
+        broker = client(server.port, "survivor")
+        await broker.connect()
+        receiving = asyncio.create_task(broker.receive())
+        await asyncio.sleep(0)
+        await asyncio.to_thread(server.stop)
+        with pytest.raises(BrokerError, match="was lost"):
+            await receiving
+        with pytest.raises(BrokerError, match="was lost"):
+            await broker.publish("a", b"")
+        with pytest.raises(BrokerError, match="connection refused"):
+            await broker.connect()
+        await asyncio.to_thread(server.start)
+        await broker.connect()
+        await broker.publish("a", b"back")
+        await broker.close()
+
+
+async def test_a_connection_lost_while_waiting_for_the_acknowledgement():
+    async def accept_and_drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"mute")
+        writer.write(b"\x20\x02\x00\x00")
+        await reader.readuntil(b"never acknowledged")
+        writer.close()
+
+    async with await asyncio.start_server(accept_and_drop, "127.0.0.1", 0) as server:
+        broker = client(server.sockets[0].getsockname()[1], "mute")
+        await broker.connect()
+        with pytest.raises(BrokerError, match="was lost"):
+            await broker.publish("a", b"never acknowledged")
+        await broker.close()
+
+
+async def test_credentials_right_wrong_and_missing(tmp_path: Path):
+    with NatsServer(tmp_path, users={"house": "right-password"}) as server:
+        good = client(server.port, username="house", password="right-password")
+        await good.connect()
+        await good.close()
+        with pytest.raises(BrokerError, match="refused the user house or the password") as caught:
+            await client(server.port, username="house", password="wrong-password").connect()
+        assert "wrong-password" not in str(caught.value)
+        with pytest.raises(BrokerError, match="wants a user and password"):
+            await client(server.port).connect()
+
+
+async def test_no_broker_and_no_such_name():
+    port = free_port()
+    with pytest.raises(BrokerError, match=f"127.0.0.1:{port}: connection refused"):
+        await client(port).connect()
+    with pytest.raises(BrokerError, match=r"the name nowhere\.invalid was not found"):
+        await MqttBroker("nowhere.invalid", 1883, "test").connect()
+
+
+async def test_use_without_a_connection():
+    with pytest.raises(BrokerError, match="no connection"):
+        await client(1).publish("a", b"")
+
+
+def certificate(directory: Path, address: str) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test broker")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    files = directory / f"{address}.pem", directory / f"{address}.key"
+    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return files
+
+
+async def test_tls_is_verified(tmp_path: Path):
+    files = certificate(tmp_path, "127.0.0.1")
+    with NatsServer(tmp_path / "nats", certificate=files) as server:
+        trusting = client(server.port, tls=tls_context(files[0]))
+        await trusting.connect()
+        await trusting.publish("a", b"secret")
+        await trusting.close()
+        with pytest.raises(BrokerError, match="not trusted .* ca_file"):
+            await client(server.port, tls=tls_context(None)).connect()
+
+
+async def test_a_certificate_for_another_name_is_refused(tmp_path: Path):
+    files = certificate(tmp_path, "127.0.0.2")
+    with NatsServer(tmp_path / "nats", certificate=files) as server:
+        with pytest.raises(BrokerError, match=r"another name than 127\.0\.0\.1"):
+            await client(server.port, tls=tls_context(files[0])).connect()
+
+
+async def test_tls_to_a_plain_port(server):
+    with pytest.raises(BrokerError, match="TLS port|closed the connection"):
+        await client(server.port, tls=ssl.create_default_context()).connect()
+
+
+async def test_a_listener_that_is_no_broker_and_hangs_up(monkeypatch):
+    monkeypatch.setattr("gateway.host.mqtt._ANSWER_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        asyncio.get_running_loop().run_in_executor(None, lambda: listener.accept()[0].close())
+        with pytest.raises(BrokerError, match="no answer within .* no MQTT broker"):
+            await client(listener.getsockname()[1]).connect()
