@@ -1,0 +1,62 @@
+"""Holds what a meter is asked to what the guide advises: no more than one read a second on average."""
+
+from .. import clock
+from .._compat import TYPE_CHECKING
+from ..meter import Meter
+
+if TYPE_CHECKING:
+    pass
+
+
+class Bucket:
+    """Tokens for reads: `per_hour` flow in evenly, those unused are kept for up to five minutes, so in
+    no hour more than 13/12 of `per_hour` go out. One per meter, for longer than its connections.
+
+    `used`: tokens since the start. `waited_ms`: how long reads had to wait for them.
+    """
+
+    def __init__(self, per_hour: int) -> None:
+        self.used = 0
+        self.waited_ms = 0
+        self._cost_ms = 3600000 // per_hour
+        self._most_ms = 300000
+        self._credit_ms = self._most_ms
+        self._at_ms = clock.monotonic_ms()
+
+    async def take(self, tokens: int) -> None:
+        """Returns when they may be spent; at once while there are any."""
+        now = clock.monotonic_ms()
+        self._credit_ms = min(self._credit_ms + max(now - self._at_ms, 0), self._most_ms)
+        self._at_ms = now
+        self._credit_ms -= tokens * self._cost_ms
+        self.used += tokens
+        if self._credit_ms < 0:
+            self.waited_ms -= self._credit_ms
+            await clock.sleep_ms(-self._credit_ms)
+
+
+class LinkBudget(Meter):
+    """A meter whose reads and writes wait for their tokens: one for each message that they take."""
+
+    def __init__(self, meter: Meter, bucket: Bucket) -> None:
+        self.max_read = meter.max_read
+        self.authenticated = meter.authenticated
+        self._meter = meter
+        self._bucket = bucket
+        meter.on_alert = self._alert
+
+    def _alert(self) -> None:
+        if self.on_alert is not None:
+            self.on_alert()
+
+    async def read(self, table: int, offset: "int | None" = None, count: "int | None" = None) -> bytes:
+        messages = -(-count // self.max_read) if count and self.max_read else 1
+        await self._bucket.take(messages)
+        return await self._meter.read(table, offset, count)
+
+    async def write(self, table: int, data: bytes, offset: "int | None" = None) -> None:
+        await self._bucket.take(1)
+        await self._meter.write(table, data, offset)
+
+    async def close(self) -> None:
+        await self._meter.close()
