@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import os
 import re
 import socket
 import tomllib
@@ -162,6 +163,15 @@ def _host_name() -> str:
     return name or "gateway"
 
 
+def _state_dir() -> Path:
+    """systemd's StateDirectory=, the system's for root, the user's own for everyone else."""
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    if os.geteuid() == 0:
+        return Path("/var/lib/osgp-gateway")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "osgp-gateway"
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
@@ -171,7 +181,7 @@ class GatewaySection(_Section):
         default_factory=_host_name, description="name of this gateway; default: the host's name"
     )
     state_dir: Directory = Field(
-        default=Path("/var/lib/osgp-gateway"), description="directory for what must survive a restart"
+        default_factory=_state_dir, description="directory for what must survive a restart"
     )
 
 

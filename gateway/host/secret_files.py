@@ -23,12 +23,13 @@ def find_secret(name: str, base: Path) -> Path:
 def read_secret(path: Path) -> bytes:
     """The file's content without the line end; raises ConfigurationError that never shows it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Not to hang on a pipe that nobody writes to.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         raise ConfigurationError(f"{path}: there is no such file") from None
     except OSError as error:
         raise ConfigurationError(f"{path}: can't be read: {error.strerror}") from None
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ConfigurationError(f"{path}: is no file")
@@ -38,7 +39,9 @@ def read_secret(path: Path) -> bytes:
                 f"{path}: others may read it too (mode {stat.S_IMODE(status.st_mode):o}); "
                 f"make it its owner's alone: chmod 600 {path}"
             )
-        secret = file.read(_LIMIT + 1)
+        secret = os.read(descriptor, _LIMIT + 1)
+    finally:
+        os.close(descriptor)
     if len(secret) > _LIMIT:
         raise ConfigurationError(f"{path}: is longer than any key or password ({_LIMIT} bytes)")
     secret = secret.strip()

@@ -67,7 +67,7 @@ def existing_ports() -> list[str]:
 
 
 def _cannot_open(path: str, baud: int, error: Exception) -> str:
-    code = getattr(error, "errno", None)
+    code = _code(error)
     tried = f"can't open the serial port {path}: "
     if code in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
         ports = existing_ports()
@@ -85,12 +85,10 @@ def _cannot_open(path: str, baud: int, error: Exception) -> str:
         return (
             tried + f"it is in use {who}. Stop that first: two programs on one line spoil each other's data."
         )
-    if code in (errno.ENOTTY, errno.EISDIR, errno.EINVAL) or isinstance(error, termios.error):
-        return tried + f"it is no serial port ({_words(error)})."
     if isinstance(error, ValueError):
         return tried + f"{baud} is no rate that it can run at."
-    if os.path.exists(path) and not Path(path).is_char_device():
-        return tried + "it is no serial port but a file or directory."
+    if code == errno.ENOTTY or (os.path.exists(path) and not Path(path).is_char_device()):
+        return tried + "it is no serial port."
     return tried + f"{_words(error)}."
 
 
@@ -133,6 +131,14 @@ def _device_of(descriptor: Path) -> int | None:
     return status.st_rdev if descriptor.is_char_device() else None
 
 
+def _code(error: BaseException | None) -> int | None:
+    """The system's error number; the library leaves it in the error's context, at times."""
+    if error is None:
+        return None
+    first = error.args[0] if error.args else None
+    return first if isinstance(first, int) else _code(error.__context__)
+
+
 def _words(error: Exception) -> str:
-    code = getattr(error, "errno", None) or (error.args[0] if error.args else None)
-    return os.strerror(code) if isinstance(code, int) else str(error)
+    code = _code(error)
+    return str(error) if code is None else os.strerror(code)

@@ -1,0 +1,253 @@
+"""The configuration file: what a minimal one means, and that every fault is told at once."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import ConfigurationError
+from gateway.host import config
+from gateway.host.secret_files import find_secret, read_secret
+from gateway.host.toml_lines import field_lines
+
+KEY = "ABCDEFGHIJKLMNOPQRST"
+
+MINIMAL = """\
+[broker]
+url = "mqtt://127.0.0.1:1883"
+credential_file = "credential"
+
+[[meter]]
+name = "house"
+port = "/dev/ttyUSB0"
+key_file = "meter.key"
+"""
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    for name in ("meter.key", "credential"):
+        (tmp_path / name).write_text(KEY + "\n")
+        (tmp_path / name).chmod(0o600)
+    return tmp_path
+
+
+def load(directory: Path, text: str) -> config.Configuration:
+    file = directory / "gateway.toml"
+    file.write_text(text)
+    return config.load(file)
+
+
+def faults(directory: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        load(directory, text)
+    assert caught.value.exit_code == 2
+    assert KEY not in str(caught.value)
+    prefix = str(directory / "gateway.toml")
+    return [line.removeprefix(prefix).removeprefix(":").strip() for line in str(caught.value).splitlines()]
+
+
+def test_eight_lines_are_enough(directory: Path):
+    found = load(directory, MINIMAL)
+    assert (found.broker.host, found.broker.port, found.broker.tls) == ("127.0.0.1", 1883, False)
+    assert found.broker.custody == "cloud"
+    meter = found.meter[0]
+    assert (meter.port, meter.baud, meter.protocol, meter.security) == ("/dev/ttyUSB0", 9600, "mep", "digest")
+    assert (meter.schedule.present, meter.schedule.registers, meter.schedule.clock) == (
+        10_000,
+        900_000,
+        3_600_000,
+    )
+    assert meter.key_file == directory / "meter.key"
+    assert found.gateway.id
+
+
+def test_no_secret_is_held_or_shown(directory: Path):
+    found = load(directory, MINIMAL)
+    assert KEY not in repr(found) and KEY not in found.model_dump_json()
+
+
+EVERYTHING_WRONG = """\
+[gateway]
+id = "a/b"
+state_dr = "x"
+
+[broker]
+url = "mqtt://broker.example"
+user = "x"
+ca_file = "nope.pem"
+
+[[meter]]
+name = "a"
+port = "/dev/ttyUSB0"
+key_file = "open.key"
+baud = 9
+[meter.schedule]
+present = "soon"
+register = "1s"
+
+[[meter]]
+name = "a"
+port = "ttyUSB0"
+key = "ABCDEFGHIJKLMNOPQRST"
+security = "none"
+id = "123"
+"""
+
+
+def test_every_fault_at_once_with_line_field_and_reason(directory: Path):
+    (directory / "open.key").write_text(KEY)
+    (directory / "open.key").chmod(0o640)
+    found = faults(directory, EVERYTHING_WRONG)
+    expected = [
+        ("2: gateway.id: ", "letters, digits"),
+        ("3: gateway.state_dr: ", "did you mean state_dir?"),
+        ("5: broker.credential_file: ", "is missing"),
+        ("6: broker.url: ", "without encryption"),
+        ("7: broker.user: ", "did you mean username?"),
+        ("8: broker.ca_file: ", "has no use without TLS"),
+        ("8: broker.ca_file: ", "there is no such file"),
+        ("13: meter 1.key_file: ", "chmod 600"),
+        ("14: meter 1.baud: ", "greater than or equal to 300"),
+        ("16: meter 1.schedule.present: ", '"10s", "15min"'),
+        ("17: meter 1.schedule.register: ", "did you mean registers?"),
+        ("19: meter 2.key_file: ", "is missing"),
+        ("20: meter 2.name: ", "same as that of meter 1"),
+        ("21: meter 2.port: ", "tcp://host:port"),
+        ("22: meter 2.key: ", "key_file"),
+        ("23: meter 2.security: ", "'digest' or 'rc4'"),
+        ("24: meter 2.id: ", "is no UUID"),
+    ]
+    for place, reason in expected:
+        assert any(fault.startswith(place) and reason in fault for fault in found), (place, reason, found)
+    assert len(found) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('port = "pty"', "simulate --listen pty"),
+        ('port = "tcp://host"', "host:port"),
+        ('port = "http://host:1"', "of no known kind"),
+        ('port = "tcp://host:99999"', "out of range"),
+        ('port = ""', "neither a path"),
+        ("port = 7", "valid string"),
+    ],
+)
+def test_ports_that_are_none(directory: Path, line: str, reason: str):
+    (fault,) = faults(directory, MINIMAL.replace('port = "/dev/ttyUSB0"', line))
+    assert fault.startswith("7: meter 1.port: ") and reason in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"), [("500 ms", 500), ("10s", 10_000), ("15min", 900_000), ("1 h", 3_600_000), ("off", 0)]
+)
+def test_durations(text: str, ms: int):
+    assert config.parse_duration(text) == ms
+
+
+@pytest.mark.parametrize("text", ["", "10", "0s", "-1s", "1.5h", "10 parsecs", "400d", 10, None])
+def test_durations_that_are_none(text: object):
+    with pytest.raises(ValueError, match="must be"):
+        config.parse_duration(text)
+
+
+def test_plain_mqtt_beyond_this_machine_needs_consent_in_words(directory: Path):
+    remote = MINIMAL.replace("127.0.0.1", "broker.example")
+    (fault,) = faults(directory, remote)
+    assert "without encryption" in fault
+    (fault,) = faults(directory, remote.replace("[[meter]]", 'allow_plain = "yes"\n[[meter]]'))
+    assert "allow_plain" in fault
+    consent = f'allow_plain = "{config.PLAIN_CONSENT}"\n[[meter]]'
+    assert load(directory, remote.replace("[[meter]]", consent)).broker.host == "broker.example"
+    assert load(directory, remote.replace("mqtt:", "mqtts:")).broker.tls
+
+
+def test_password_in_the_url_is_refused_and_not_repeated(directory: Path):
+    (fault,) = faults(directory, MINIMAL.replace("mqtt://", f"mqtt://me:{KEY}@"))
+    assert "username and password_file" in fault
+
+
+def test_broker_custody_needs_no_credential(directory: Path):
+    text = MINIMAL.replace('credential_file = "credential"', 'custody = "broker"')
+    assert load(directory, text).broker.custody == "broker"
+
+
+def test_no_meter_no_broker_no_file_no_toml(directory: Path):
+    assert faults(directory, "") == ["broker: is missing", "meter: is missing"]
+    with pytest.raises(ConfigurationError, match="there is no such file"):
+        config.load(directory / "absent.toml")
+    (fault,) = faults(directory, "[broker\n")
+    assert "is no valid TOML" in fault and "line 1" in fault
+
+
+def test_wrong_shapes_are_faults_not_crashes(directory: Path):
+    assert any("broker" in fault for fault in faults(directory, "broker = 1\nmeter = [1, 2]\n"))
+    assert any("meter" in fault for fault in faults(directory, "meter = 1\n"))
+    assert any(
+        "url" in fault
+        for fault in faults(directory, MINIMAL.replace('"mqtt://127.0.0.1:1883"', '"mqtt://["'))
+    )
+
+
+def test_schema_names_every_section(directory: Path):
+    schema = json.loads(json.dumps(config.json_schema()))
+    assert set(schema["properties"]) == {"gateway", "broker", "meter"}
+
+
+def test_lines_of_fields():
+    text = 'top = 1\n[a]\nb.c = """\n[no]\nx = 1\n"""\n[[m]]\nx = 1 # y = 2\n[m.s]\ny = 1\n'
+    text += "[[m]]\nx = 2\n[[m.t]]\nz = 1\n"
+    assert field_lines(text) == {
+        ("top",): 1,
+        ("a",): 2,
+        ("a", "b", "c"): 3,
+        ("m", 0): 7,
+        ("m", 0, "x"): 8,
+        ("m", 0, "s"): 9,
+        ("m", 0, "s", "y"): 10,
+        ("m", 1): 11,
+        ("m", 1, "x"): 12,
+        ("m", 1, "t", 0): 13,
+        ("m", 1, "t", 0, "z"): 14,
+    }
+
+
+class TestSecretFiles:
+    @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644, 0o777])
+    def test_others_may_not_read_it(self, directory: Path, mode: int):
+        file = directory / "meter.key"
+        file.chmod(mode)
+        with pytest.raises(ConfigurationError, match=f"chmod 600 {file}") as caught:
+            read_secret(file)
+        assert KEY not in str(caught.value)
+
+    @pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
+    def test_its_owner_may(self, directory: Path, mode: int):
+        file = directory / "meter.key"
+        file.chmod(mode)
+        assert read_secret(file) == KEY.encode()
+
+    def test_absent_empty_directory_and_too_long(self, directory: Path):
+        for name, content in (("empty", "\n"), ("long", "x" * 5000)):
+            (directory / name).write_text(content)
+            (directory / name).chmod(0o600)
+        for name, reason in (
+            ("absent", "no such file"),
+            ("empty", "is empty"),
+            ("long", "longer"),
+            (".", "is no file"),
+        ):
+            with pytest.raises(ConfigurationError, match=reason):
+                read_secret(directory / name)
+
+    def test_systemd_credentials_come_first_and_guard_themselves(
+        self, directory: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    ):
+        credentials = tmp_path_factory.mktemp("credentials")
+        (credentials / "meter.key").write_text("from systemd")
+        (credentials / "meter.key").chmod(0o440)
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+        assert read_secret(find_secret("meter.key", directory)) == b"from systemd"
+        assert read_secret(find_secret("./meter.key", directory)) == KEY.encode()
+        assert find_secret("credential", directory) == directory / "credential"
