@@ -41,6 +41,7 @@ class LinkBudget(Meter):
     def __init__(self, meter: Meter, bucket: Bucket) -> None:
         self.max_read = meter.max_read
         self.authenticated = meter.authenticated
+        self.resyncs = meter.resyncs
         self._meter = meter
         self._bucket = bucket
         meter.on_alert = self._alert
@@ -52,11 +53,17 @@ class LinkBudget(Meter):
     async def read(self, table: int, offset: "int | None" = None, count: "int | None" = None) -> bytes:
         messages = -(-count // self.max_read) if count and self.max_read else 1
         await self._bucket.take(messages)
-        return await self._meter.read(table, offset, count)
+        try:
+            return await self._meter.read(table, offset, count)
+        finally:
+            self.resyncs = self._meter.resyncs
 
     async def write(self, table: int, data: bytes, offset: "int | None" = None) -> None:
         await self._bucket.take(1)
-        await self._meter.write(table, data, offset)
+        try:
+            await self._meter.write(table, data, offset)
+        finally:
+            self.resyncs = self._meter.resyncs
 
     async def close(self) -> None:
         await self._meter.close()

@@ -119,7 +119,6 @@ class MeterTask:
                 % (self._stranger, self._expected),
                 "warning",
             )
-            self._confirmed.clear()
             try:
                 await clock.wait_for_ms(self._confirmed.wait(), _LOOK_AGAIN_MS)
             except Expired:
@@ -157,6 +156,7 @@ class MeterTask:
             self._expected = noted.decode() if noted else identity
         if not known:
             self._stranger = identity
+            self._confirmed.clear()
             return None
         self._stranger = ""
         if noted != identity.encode():
@@ -226,5 +226,5 @@ class MeterTask:
 async def _close(meter: "Meter") -> None:
     try:
         await clock.wait_for_ms(meter.close(), _CLOSE_MS)
-    except (Expired, LinkError):
+    except Expired:
         pass  # the meter ends the session by its own time-out

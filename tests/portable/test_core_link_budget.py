@@ -5,6 +5,7 @@ import unittest
 
 from gateway.core import link_budget
 from gateway.core.link_budget import Bucket, LinkBudget
+from gateway.errors import NoAnswer
 from gateway.meter import Meter
 
 
@@ -94,6 +95,17 @@ class TestLinkBudget(unittest.TestCase):
         self.assertEqual(heard, [1])
         self.assertEqual(self.inner.calls, ["close"])
         self.assertEqual((self.meter.max_read, self.meter.authenticated), (465, True))
+
+    def test_a_resynchronisation_is_seen_after_a_failed_read_too(self):
+        async def read(table, offset=None, count=None):
+            self.inner.resyncs = 1
+            raise NoAnswer("silent")
+
+        self.inner.read = read
+        self.assertIsNone(self.meter.resyncs)
+        with self.assertRaises(NoAnswer):
+            asyncio.run(self.meter.read(28, 0, 40))
+        self.assertEqual(self.meter.resyncs, 1)
 
     def test_a_monotonic_clock_rescaled_neither_stalls_nor_bursts(self):
         self.reads(3600000)

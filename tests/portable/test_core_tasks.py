@@ -226,7 +226,9 @@ class TestQueue(unittest.TestCase):
             self.assertEqual(queue.dropped, 0)
 
         asyncio.run(main())
-        self.assertEqual(sorted(trace.lines), sorted(["put %d" % n for n in range(5)] + ["got %d" % n for n in range(5)]))
+        self.assertEqual(
+            sorted(trace.lines), sorted(["put %d" % n for n in range(5)] + ["got %d" % n for n in range(5)])
+        )
         self.assertEqual([line for line in trace.lines if line[0] == "g"], ["got %d" % n for n in range(5)])
 
     def test_push_drops_the_oldest_and_counts(self):
