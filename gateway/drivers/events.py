@@ -1,0 +1,19 @@
+"""What a driver's machine tells the pump that drives it.
+
+A machine knows its protocol and neither line nor clock. `begin(message)` starts an exchange; `output()`
+gives the frame to send, and from then on answers count; `receive(data)` takes what came, in pieces of any
+size, and gives events; `pause()` says that the line was quiet for longer than a frame may pause;
+`silence()` says that the time for an answer is over, and gives an event or None; `abandon()` ends an
+exchange that nobody waits for; `unfinished` tells whether more bytes are due. An event is (kind, value).
+"""
+
+# Send the machine's output, now or again.
+SEND = 1
+# The exchange is done; the value is the authenticated response message.
+ANSWER = 2
+# The exchange is over; the value is the error to raise.
+FAILED = 3
+# A frame came that is no answer to this request; the real one may follow.
+IGNORED = 4
+# The meter has something to tell; at any time.
+ALERT = 5

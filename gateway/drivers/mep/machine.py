@@ -1,0 +1,215 @@
+"""The MEP client with RC4 security, a machine without I/O (MEP guide, chapter 2 and appendices A and B).
+
+    state      what happens                        next       event
+    IDLE       begin                               READY
+    READY      output                              WAITING    (the frame)
+    WAITING    00, authenticated                   IDLE       ANSWER
+               0C, authenticated                   READY      SEND: anew, with the meter's number
+               0B                                  READY      SEND: anew
+               another code, authenticated         IDLE       FAILED: Refused
+               digest does not fit                 WAITING    IGNORED
+               silence                             READY      SEND: first the same bytes, then anew
+               any of these too often              IDLE       FAILED
+    any        two zero bytes for a length                    ALERT
+               abandon                             IDLE
+
+Nothing of an answer is looked at before its digest fits the request that waits: an answer to an earlier
+request, however late, and a damaged one are the same to it. Only 0B needs no digest, because a meter that
+refuses the key can't make one that fits, and all it can do is to end an exchange.
+"""
+
+from ..._compat import TYPE_CHECKING, const
+from ...errors import ConfigurationError, ProtocolError
+from .. import events
+from .digest import DIGEST_BYTES, Digest, key_bits
+from .framing import ALERT, MAX_MESSAGE, MESSAGE, Framer, frame
+from .key import KEY_BYTES
+from .messages import AUTHENTICATION_FAILURE, INVALID_SEQUENCE, OK, describe
+from .rc4 import Rc4
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    Event = tuple[int, Any]
+
+SECURITY_OVERHEAD = 12  # sequence number and digest of a request
+
+_IDLE = const(0)
+_READY = const(1)
+_WAITING = const(2)
+
+# Appendix B: makes the encryption key out of the MEP key.
+_CONSTANT = b"\x38\x8b\x8f\xbc\x36\xa8\x55\x85\x87\xaf\xc9\x0f\xb2\x3a\x3b\x99"
+
+# Silence is answered first with the same bytes ("Response timeout"), then, in case that number is used up
+# ("RC4 Authentication"), anew.
+_MAX_REPEATS = const(2)
+# 0C names the last number used (the worked example) or the next (table 2.5): one more than it fits the
+# meter's window of 8 either way, yet the number itself gets its turn too.
+_AFTER_RESYNC = (1, 0, 1)
+# 0B comes once in a while on a good line, and each time counts as an alarm at the meter.
+_MAX_REFUSALS = const(3)
+
+
+class Machine:
+    """One exchange at a time. `key`: 16 bytes; `encrypt`: whether requests, and so answers, are encrypted;
+    `sequence`: any number, the meter's first 0C sets it right.
+
+    `resyncs` counts 0C answers: when it moves, dimensions may have changed (ET04.116, IDT version).
+    """
+
+    def __init__(self, key: bytes, encrypt: bool = False, sequence: int = 0) -> None:
+        if len(key) != KEY_BYTES:
+            raise ConfigurationError("a MEP key has %d bytes, this has %d" % (KEY_BYTES, len(key)))
+        self.resyncs = 0
+        self._bits = key_bits(key)
+        self._encryption_key = Rc4(key).crypt(_CONSTANT) if encrypt else None
+        self._sequence = sequence
+        self._framer = Framer()
+        self._refusals = 0  # in a row, across exchanges: who keeps asking with a refused key gets one try
+        self._state = _IDLE
+        self._request = b""
+
+    @property
+    def unfinished(self) -> bool:
+        return self._framer.unfinished
+
+    def begin(self, message: bytes) -> None:
+        """Start an exchange with a C12.18 request."""
+        if len(message) + SECURITY_OVERHEAD > MAX_MESSAGE:
+            raise ValueError("a MEP request takes %d bytes at most" % (MAX_MESSAGE - SECURITY_OVERHEAD))
+        self._request = message
+        self._tries = 0
+        self._repeats = 0
+        self._resyncs = 0
+        self._unproven = 0
+        self._garbage = False
+        self._build()
+
+    def output(self) -> bytes:
+        """The frame to send; from here on answers count."""
+        self._state = _WAITING
+        self._tries += 1
+        return self._frame
+
+    def receive(self, data: bytes) -> "list[Event]":
+        """What the bytes bring, in order; one alert at most stands for all in `data`."""
+        found: list[Event] = []
+        alerted = False
+        at = 0
+        framer = self._framer
+        while at < len(data):
+            at = framer.take(data, at)
+            if framer.found == MESSAGE:
+                if self._state == _WAITING:
+                    found.append(self._judge(framer.message()))
+            elif framer.found == ALERT:
+                if not alerted:
+                    found.append((events.ALERT, None))
+                    alerted = True
+            elif framer.found is not None:
+                self._garbage = True
+        return found
+
+    def pause(self) -> None:
+        """The line was quiet for longer than a frame may pause."""
+        if self._framer.unfinished:
+            self._garbage = True
+            self._framer.reset()
+
+    def silence(self) -> "Event | None":
+        """The time for an answer is over."""
+        self.pause()
+        if self._state != _WAITING:
+            return None
+        if self._repeats == _MAX_REPEATS:
+            from .responses import no_answer
+
+            return self._fail(no_answer(self._request, self._tries, self._unproven, self._garbage))
+        self._repeats += 1
+        if self._repeats > 1:
+            self._build()
+        self._state = _READY
+        return events.SEND, None
+
+    def abandon(self) -> None:
+        """Nobody waits for this exchange any more; an answer that still comes is not believed."""
+        self._state = _IDLE
+        self._request = self._frame = b""
+
+    def _build(self) -> None:
+        number = self._sequence
+        self._sequence = (number + 1) & 0xFFFFFFFF
+        body: bytes | bytearray = self._request + bytes(
+            (number >> 24, number >> 16 & 0xFF, number >> 8 & 0xFF, number & 0xFF)
+        )
+        self._digest = Digest(self._bits)
+        self._digest.update(body)
+        proof = self._digest.copy().final()
+        self._cipher = None
+        if self._encryption_key is not None:
+            key = bytearray(self._encryption_key)
+            for at in range(DIGEST_BYTES):
+                key[at] ^= proof[at]
+            self._cipher = Rc4(key)
+            body = self._cipher.crypt(body)
+        self._frame = frame(body + proof)
+        self._state = _READY
+
+    def _judge(self, message: bytes) -> "Event":
+        if len(message) > DIGEST_BYTES:
+            response: bytes | bytearray = message[:-DIGEST_BYTES]
+            if self._cipher is not None:
+                response = self._cipher.crypt(response, False)
+            digest = self._digest.copy()
+            digest.update(response)
+            if digest.proves(message[-DIGEST_BYTES:]):
+                return self._believe(bytes(response))
+        # Appendix B: 0B is never encrypted. It has no data, and a digest that no guide specifies, or none.
+        if message[0] == AUTHENTICATION_FAILURE and len(message) in (1, 1 + DIGEST_BYTES):
+            return self._refused()
+        self._unproven += 1
+        return events.IGNORED, None
+
+    def _believe(self, response: bytes) -> "Event":
+        code = response[0]
+        if code == AUTHENTICATION_FAILURE:
+            return self._refused()
+        self._refusals = 0
+        if code == OK:
+            self.abandon()
+            return events.ANSWER, response
+        if code == INVALID_SEQUENCE:
+            return self._resynchronise(response)
+        from .responses import refusal
+
+        return self._fail(refusal(code, self._request))
+
+    def _resynchronise(self, response: bytes) -> "Event":
+        if len(response) != 5:
+            return self._fail(
+                ProtocolError("%s: answer 0C without a sequence number" % describe(self._request))
+            )
+        self.resyncs += 1
+        if self._resyncs == len(_AFTER_RESYNC):
+            from .responses import out_of_step
+
+            return self._fail(out_of_step(self._request, self._resyncs + 1))
+        number = response[1] << 24 | response[2] << 16 | response[3] << 8 | response[4]
+        self._sequence = (number + _AFTER_RESYNC[self._resyncs]) & 0xFFFFFFFF
+        self._resyncs += 1
+        self._build()
+        return events.SEND, None
+
+    def _refused(self) -> "Event":
+        self._refusals += 1
+        if self._refusals >= _MAX_REFUSALS:
+            from .responses import key_refused
+
+            return self._fail(key_refused(self._request, self._refusals))
+        self._build()
+        return events.SEND, None
+
+    def _fail(self, error: Exception) -> "Event":
+        self.abandon()
+        return events.FAILED, error

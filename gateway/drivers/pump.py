@@ -1,0 +1,190 @@
+"""Drives a machine over a link: all waiting of a driver happens here, through gateway.clock.
+
+One reader task for the link; one exchange at a time, which is up to the caller.
+"""
+
+import asyncio
+
+from .. import clock
+from .._compat import TYPE_CHECKING, const
+from ..errors import Expired, GatewayError, LinkError
+from . import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .link import Link
+    from .mep.machine import Event, Machine
+
+# What adapters, operating system and event loop add to every wait: 16 ms in a USB adapter's latency timer
+# alone. Without it, a meter that takes all its time would never be heard.
+_MARGIN_MS = const(50)
+# Within a frame: the meter pauses 25 ms (MEP guide, "Response timing"), adapters and serial servers gather
+# bytes. Only a frame that was cut off waits so long, so it is generous.
+_GAP_MS = const(300)
+_GAP_BYTES = const(32)  # a UART's queue may gather that many before it tells
+# A line that takes no bytes for so long is stuck.
+_STALL_MS = const(5000)
+
+
+class Pump:
+    """`baud`: the line's rate; `response_ms`: the machine's time-out from a request's last byte to the
+    answer's first two; `spacing_ms`: the least time between requests; `largest`: bytes of the largest
+    frame; `on_alert`: called for every alert.
+    """
+
+    def __init__(
+        self,
+        link: "Link",
+        machine: "Machine",
+        *,
+        baud: int,
+        response_ms: int,
+        spacing_ms: int,
+        largest: int,
+        on_alert: "Callable[[], None]",
+    ) -> None:
+        self._link = link
+        self._machine = machine
+        self._baud = baud
+        self._response_ms = response_ms + _MARGIN_MS
+        self._spacing_ms = spacing_ms
+        self._gap_ms = _GAP_MS + self._line_ms(_GAP_BYTES)
+        # By then the answer is there, even behind a late one to an earlier request.
+        self._patience_ms = 2 * (self._response_ms + self._line_ms(largest) + self._gap_ms)
+        self._on_alert = on_alert
+        self._reader: asyncio.Task[None] | None = None
+        self._arrived = asyncio.Event()
+        self._pending: list[Event] = []
+        self._gone = ""
+        self._idle = True
+        now = clock.monotonic_ms()
+        self._last_byte_at = now
+        self._free_at = now
+        self._answer_by = now
+        self._give_up_at = now
+
+    async def exchange(self, message: bytes) -> bytes:
+        """The machine's answer to `message`; raises its error, or LinkError.
+
+        May be cancelled at any time: what then still comes of the answer is not believed.
+        """
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._receive())
+        self._machine.begin(message)
+        self._idle = False
+        event: Event = (events.SEND, None)
+        try:
+            while True:
+                kind, value = event
+                if kind == events.ANSWER:
+                    return bytes(value)
+                if kind == events.FAILED:
+                    raise value
+                if kind == events.SEND:
+                    await self._settle()
+                    await self._send()
+                elif kind == events.IGNORED:
+                    self._answer_by = clock.monotonic_ms() + self._response_ms
+                event = await self._next()
+        finally:
+            self._machine.abandon()
+            self._idle = True
+
+    async def close(self) -> None:
+        """Close the link; never raises for a dead one."""
+        self._lose("it was closed")
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        try:
+            await self._link.close()
+        except (GatewayError, OSError):
+            pass
+
+    def _line_ms(self, count: int) -> int:
+        """How long `count` bytes of 10 bits are on the line."""
+        return count * 10000 // self._baud + 1
+
+    async def _settle(self) -> None:
+        """Wait until a request may be sent: the last one is long enough ago and the line is quiet."""
+        wait = self._free_at - clock.monotonic_ms()
+        if wait > 0:
+            await clock.sleep_ms(wait)
+        give_up_at = clock.monotonic_ms() + self._patience_ms
+        while self._machine.unfinished and not self._gone:
+            self._arrived.clear()
+            await self._wait(min(self._last_byte_at + self._gap_ms, give_up_at))
+            if not self._arrived.is_set():
+                self._machine.pause()
+
+    async def _send(self) -> None:
+        self._pending.clear()
+        frame = self._machine.output()
+        self._check()
+        line_ms = self._line_ms(len(frame))
+        try:
+            await clock.wait_for_ms(self._link.write(frame), line_ms + _STALL_MS)
+        except Expired:
+            self._lose("it takes no bytes")
+            self._check()
+        except LinkError as error:
+            self._lose(str(error))
+            raise
+        finally:
+            sent_at = clock.monotonic_ms() + line_ms
+            self._free_at = sent_at + self._spacing_ms
+            self._answer_by = sent_at + self._response_ms
+            self._give_up_at = sent_at + self._patience_ms
+
+    async def _next(self) -> "Event":
+        """The machine's next event, for which it may have to be told that time is over."""
+        while True:
+            self._arrived.clear()
+            if self._pending:
+                return self._pending.pop(0)
+            self._check()
+            until = self._last_byte_at + self._gap_ms if self._machine.unfinished else self._answer_by
+            await self._wait(min(until, self._give_up_at))
+            if not self._arrived.is_set():
+                event = self._machine.silence()
+                if event is not None:
+                    return event
+
+    async def _wait(self, until: int) -> None:
+        """Until something arrives or time is over."""
+        wait = until - clock.monotonic_ms()
+        if wait > 0:
+            try:
+                await clock.wait_for_ms(self._arrived.wait(), wait)
+            except Expired:
+                # What came while the whole program was held up is still to be read.
+                await clock.sleep_ms(1)
+
+    async def _receive(self) -> None:
+        try:
+            while True:
+                data = await self._link.read()
+                if not data:
+                    raise LinkError("the line ended")
+                now = clock.monotonic_ms()
+                # During an exchange this is for _wait to tell: it does not take our own delay for the line's.
+                if self._idle and now - self._last_byte_at > self._gap_ms:
+                    self._machine.pause()
+                self._last_byte_at = now
+                for event in self._machine.receive(data):
+                    if event[0] == events.ALERT:
+                        self._on_alert()
+                    else:
+                        self._pending.append(event)
+                self._arrived.set()
+        except Exception as error:
+            self._lose(str(error) if isinstance(error, LinkError) else "reading it failed: %r" % error)
+
+    def _lose(self, reason: str) -> None:
+        self._gone = self._gone or reason
+        self._arrived.set()
+
+    def _check(self) -> None:
+        if self._gone:
+            raise LinkError("the line to the meter is gone: %s" % self._gone)
