@@ -1,0 +1,166 @@
+"""Where the virtual meter's line ends: a TCP port or a pseudo terminal.
+
+A real line has one far end. A second TCP client takes the line over: the first is disconnected.
+"""
+
+import asyncio
+import errno
+import os
+import termios
+import tty
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from .meter import VirtualMeter
+from .port import Port
+
+_READ_BYTES = 4096
+
+
+class _TcpLine(asyncio.Protocol):
+    """One client; `server` is shared by all of them."""
+
+    def __init__(self, server: "_TcpServer") -> None:
+        self._server = server
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._server.took_over(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport is self._server.current:
+            self._server.port.arrived(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.left(self._transport)
+
+
+class _TcpServer:
+    def __init__(self, port: Port) -> None:
+        self.port = port
+        self.current: asyncio.Transport | None = None
+
+    def took_over(self, transport: asyncio.Transport) -> None:
+        if self.current is not None:
+            self.current.abort()
+        self.current = transport
+        self.port.plug(transport.write)
+
+    def left(self, transport: asyncio.Transport | None) -> None:
+        if transport is self.current:
+            self.current = None
+            self.port.unplug()
+
+
+@asynccontextmanager
+async def serve_tcp(
+    meter: VirtualMeter, *, host: str = "127.0.0.1", port: int = 0, paced: bool = False
+) -> AsyncIterator[int]:
+    """Serve the meter on TCP; gives the port number, a free one when `port` is 0."""
+    line = Port(meter, paced)
+    clients = _TcpServer(line)
+    listener = await asyncio.get_running_loop().create_server(lambda: _TcpLine(clients), host, port)
+    task = asyncio.create_task(line.run())
+    try:
+        yield int(listener.sockets[0].getsockname()[1])
+    finally:
+        listener.close()
+        if clients.current is not None:
+            clients.current.abort()
+        await _end(task)
+
+
+class PtyLine:
+    """A pseudo terminal that can be pulled and plugged in again like a USB adapter.
+
+    `path` is the terminal to open, or None while it is pulled. With `link`, a symbolic link of that name
+    leads to it as long as it is there.
+    """
+
+    def __init__(self, port: Port, link: Path | None) -> None:
+        self._port = port
+        self._link = link
+        self._master = -1
+        self._slave = -1
+        self.path: str | None = None
+
+    def plug(self) -> None:
+        if self.path is not None:
+            return
+        # The far end stays open here too, so that the line survives a client that closes and comes back.
+        self._master, self._slave = os.openpty()
+        _make_raw(self._slave)
+        os.set_blocking(self._master, False)
+        self.path = os.ttyname(self._slave)
+        if self._link is not None:
+            self._link.unlink(missing_ok=True)
+            self._link.symlink_to(self.path)
+        self._port.plug(self._write)
+        asyncio.get_running_loop().add_reader(self._master, self._readable)
+
+    def unplug(self) -> None:
+        if self.path is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._master)
+        self._port.unplug()
+        if self._link is not None:
+            self._link.unlink(missing_ok=True)
+        os.close(self._slave)
+        os.close(self._master)
+        self.path = None
+
+    def _readable(self) -> None:
+        with suppress(BlockingIOError):
+            self._port.arrived(os.read(self._master, _READ_BYTES))
+
+    def _write(self, data: bytes) -> None:
+        try:
+            os.write(self._master, data)
+        except OSError as error:
+            # No one reads and the buffer is full: a wire does not wait either.
+            if error.errno != errno.EAGAIN:
+                raise
+
+
+def _make_raw(terminal: int) -> None:
+    """No echo, no line editing; a read returns what is there at once, for clients that poll."""
+    tty.setraw(terminal)
+    attributes = termios.tcgetattr(terminal)
+    attributes[6][termios.VMIN] = 0
+    attributes[6][termios.VTIME] = 0
+    termios.tcsetattr(terminal, termios.TCSANOW, attributes)
+
+
+@asynccontextmanager
+async def pty_line(
+    meter: VirtualMeter, *, link: Path | None = None, paced: bool = False
+) -> AsyncIterator[PtyLine]:
+    """Serve the meter on a pseudo terminal that the caller may unplug and plug again."""
+    port = Port(meter, paced)
+    line = PtyLine(port, link)
+    line.plug()
+    task = asyncio.create_task(port.run())
+    try:
+        yield line
+    finally:
+        line.unplug()
+        await _end(task)
+
+
+@asynccontextmanager
+async def serve_pty(
+    meter: VirtualMeter, *, link: Path | None = None, paced: bool = False
+) -> AsyncIterator[str]:
+    """Serve the meter on a pseudo terminal; gives the path to open."""
+    async with pty_line(meter, link=link, paced=paced) as line:
+        assert line.path is not None
+        yield str(link) if link is not None else line.path
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

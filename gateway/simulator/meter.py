@@ -1,0 +1,250 @@
+"""The virtual meter: a household behind firmware of some generation, answering on a MEP port."""
+
+from collections.abc import Callable
+from random import Random
+
+from .. import clock
+from . import definitions, measured
+from .calendar import LocalTime
+from .faults import Faults
+from .generations import DEFAULT_FIRMWARE, Generation, generation
+from .household import Household
+from .image import Image, et
+from .measured import Counters
+from .mep_server import MepServer
+from .procedures import Procedures
+from .registers import WH_MS, Registers
+from .service import TableService
+from .transactions import Transactions
+from .world import World
+
+# ET13: a configuration entry has 66 bytes, the MEP client's is the fifth; its baud rate and alert flags.
+_ET13_CLIENT = 4 * 66
+_BAUD_OFFSET = _ET13_CLIENT + 6
+_ALERT_FLAGS_OFFSET = _ET13_CLIENT + 8
+# ET50.30: the client's flags.
+_CLIENT_FLAGS_OFFSET = 30
+_REGISTERED = 1
+
+_BAUD_RATES = (9600, 300, 600, 1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 115200)
+
+
+class VirtualMeter:
+    """A meter with its state; transports (listen.py) carry its bytes.
+
+    `key` is the MEP advanced key, `basic_key` the MEP basic key, 16 bytes each; one of them may be None.
+    `start_ms` is the UTC instant (ms since 1970) at which it comes to life, by default now; from there it
+    runs on `monotonic`. The same seed, start and generation give the same values at the same instants.
+    """
+
+    def __init__(
+        self,
+        key: bytes | None,
+        basic_key: bytes | None = None,
+        *,
+        seed: int = 1,
+        serial: str | None = None,
+        firmware: Generation | str = DEFAULT_FIRMWARE,
+        start_ms: int | None = None,
+        solar_peak_w: int = 0,
+        local: LocalTime | None = None,
+        monotonic: Callable[[], int] = clock.monotonic_ms,
+    ) -> None:
+        self.generation = firmware if isinstance(firmware, Generation) else generation(firmware)
+        chance = Random("%d meter" % seed)
+        self.serial = serial if serial is not None else "%016d" % chance.randrange(10**15)
+        self.local = local or LocalTime()
+        self.faults = Faults(seed)
+        self.requests = 0
+        self._monotonic = monotonic
+        self._household = Household(seed, solar_peak_w)
+        self.world = self._new_world(clock.utc_ms() if start_ms is None else start_ms)
+        self._openings = _openings(chance, self.generation.tiers)
+        self.counters = Counters(chance.randrange(90_000), chance.randrange(12))
+        self.registers = Registers(self.world, self.generation.tiers)
+        self.image = Image()
+        self._fill()
+        self.service = TableService(self.image)
+        self.procedures = Procedures(self.image)
+        self.transactions = Transactions(self.image, self.service)
+        self.mep = MepServer(self.service.answer, key, basic_key, chance.getrandbits(32))
+        self.mep.refuse = self.faults.refuses
+
+    def run_ms(self) -> int:
+        """The instant of the world the meter lives in, ms since 1970."""
+        return self.world.run_ms()
+
+    def utc_ms(self) -> int:
+        """What the meter's clock says."""
+        return self.world.clock_at(self.world.run_ms())
+
+    def set_clock(self, utc_ms: int) -> None:
+        """Set the meter's clock; registers go on counting at the speed of the world."""
+        now = self.run_ms()
+        self.registers.advance(now)
+        self.world.set_clock(now, utc_ms)
+
+    # What tests want to know and to do.
+
+    def truth(self, run_ms: int | None = None) -> dict[str, object]:
+        """The exact values at an instant of the run, by default now: "total" and "tiers" by accumulator in
+        Wh, varh and VAh (before register units), "present" by source number of BT27, "utc_ms" of the
+        meter's clock, "tier" in force."""
+        now = self.run_ms() if run_ms is None else run_ms
+        past = now < self.registers.now_ms
+        registers = Registers(self.world, self.generation.tiers) if past else self.registers
+        registers.advance(now)
+        blocks = [
+            {name: amount // WH_MS + opening.get(name, 0) for name, amount in block.sums.items()}
+            for block, opening in zip([registers.total, *registers.tiers], self._openings, strict=True)
+        ]
+        present = measured.present_values(
+            self.generation, self.world.present_at(now), self.world.average_at(now)
+        )
+        return {
+            "run_ms": now,
+            "utc_ms": self.world.clock_at(now),
+            "tier": self.world.tier_at(now),
+            "total": blocks[0],
+            "tiers": blocks[1:],
+            "present": present,
+        }
+
+    def replace(self, serial: str) -> None:
+        """Someone hangs another meter in this one's place: another serial number, registers at zero."""
+        self.serial = serial
+        self._openings = [{} for _ in self._openings]
+        self.counters = Counters()
+        self.world = self._new_world(self.run_ms())
+        self.registers = Registers(self.world, self.generation.tiers)
+        self._identify()
+
+    def reconfigure(self, g: Generation) -> None:
+        """The utility changes what the meter records: dimensions move, and with them the IDT version."""
+        if g.tiers != self.generation.tiers:
+            raise ValueError("the number of tiers belongs to the firmware")
+        self.generation = g
+        self._define()
+        self.bump_definitions()
+
+    def bump_definitions(self) -> None:
+        """Increment the IDT version (ET04.116); the sequence number jumps."""
+        version = self.image.read(et(4))[definitions.IDT_VERSION_OFFSET]
+        self.image.write(et(4), definitions.IDT_VERSION_OFFSET, bytes([(version + 1) & 0xFF]))
+        self.mep.definitions_changed()
+
+    def raise_alert(self, flags: int) -> None:
+        """Set alert flags (ET13.8 of the MEP client's entry); a registered client hears of it."""
+        self.image.write(et(13), _ALERT_FLAGS_OFFSET, bytes([flags]))
+
+    @property
+    def registered(self) -> bool:
+        """A client has announced itself (ET50.30.0)."""
+        return bool(self.image.read(et(50))[_CLIENT_FLAGS_OFFSET] & _REGISTERED)
+
+    @property
+    def baud(self) -> int:
+        """The rate of the MEP port (ET13, "Baud Rate")."""
+        code = self.image.read(et(13))[_BAUD_OFFSET]
+        return _BAUD_RATES[code] if code < len(_BAUD_RATES) else _BAUD_RATES[0]
+
+    def set_baud(self, baud: int) -> None:
+        """Raises ValueError for a rate that ET13 does not know."""
+        code = 0 if baud == _BAUD_RATES[0] else _BAUD_RATES.index(baud)
+        self.image.write(et(13), _BAUD_OFFSET, bytes([code]))
+
+    # The line.
+
+    def receive(self, data: bytes, now_ms: int) -> list[bytes]:
+        """What the meter sends in answer to bytes that arrived."""
+        if self.faults.silent:
+            return []
+        responses = self.mep.receive(data, now_ms)
+        self.requests += len(responses)
+        return [self.faults.spoil(response) for response in responses]
+
+    def alert(self, now_ms: int) -> bytes:
+        return self.mep.alert(now_ms) if self._alerting() else b""
+
+    def alert_in_ms(self, now_ms: int) -> int | None:
+        return self.mep.alert_in_ms(now_ms) if self._alerting() else None
+
+    def _alerting(self) -> bool:
+        flags = self.image.read(et(13))[_ALERT_FLAGS_OFFSET]
+        self.mep.alerting = bool(flags) and self.registered and not self.faults.silent
+        return self.mep.alerting
+
+    # The memory.
+
+    def _new_world(self, start_ms: int) -> World:
+        return World(
+            self._household,
+            self.local,
+            self.generation.tiers,
+            start_ms=start_ms,
+            monotonic=self._monotonic,
+        )
+
+    def _fill(self) -> None:
+        g, image = self.generation, self.image
+        for table, size in definitions.plain_sizes(g).items():
+            image.keep(table, bytes(size))
+        image.keep(15, definitions.bt15(g))
+        image.keep(et(4), definitions.et04(g))
+        image.keep(et(11), definitions.et11(g))
+        image.keep(et(55), definitions.et55(g))
+        image.keep(et(70), definitions.et70(g))
+        if g.number >= (3, 0):
+            image.keep(et(36), definitions.et36())
+        if g.has_load_profile_map:
+            image.keep(et(66), definitions.et66())
+        image.write(et(54), 0, definitions.et54_flags(g))
+        image.keep(53, measured.bt53(self.local))
+        image.compute(0, lambda: definitions.bt00(g, image.tables()))
+        image.compute(23, self._bt23)
+        image.compute(28, self._bt28)
+        image.compute(52, lambda: measured.bt52(self.utc_ms(), self.local))
+        image.compute(55, self._bt55)
+        self._define()
+        self._identify()
+
+    def _define(self) -> None:
+        """The tables that a reconfiguration changes."""
+        g, image = self.generation, self.image
+        image.keep(20, definitions.bt20(g))
+        if g.has_bt21:
+            image.keep(21, definitions.bt21(g))
+        image.keep(22, definitions.bt22(g))
+        image.keep(27, definitions.bt27(g))
+        if g.number >= (3, 0):
+            image.keep(et(42), definitions.et42(g))
+
+    def _identify(self) -> None:
+        self.image.keep(1, definitions.bt01(self.generation, self.serial))
+        self.image.write(et(3), 0, self.serial.encode("ascii")[:29].ljust(30, b"\0"))
+
+    def _bt23(self) -> bytes:
+        self.registers.advance(self.run_ms())
+        return measured.bt23(self.registers, self.generation, self._openings, self.counters, self.local)
+
+    def _bt28(self) -> bytes:
+        now = self.run_ms()
+        self.registers.advance(now)
+        return measured.bt28(
+            self.registers, self.generation, self.world.present_at(now), self.world.average_at(now)
+        )
+
+    def _bt55(self) -> bytes:
+        now = self.run_ms()
+        return measured.bt55(self.world.clock_at(now), self.local, self.world.tier_at(now))
+
+
+def _openings(chance: Random, tiers: int) -> list[dict[str, int]]:
+    """What stood in the registers before: the tiers' share, and totals that are their sum."""
+    names = ("forward", "reverse", "import_reactive", "export_reactive")
+    most = (9_000_000, 40_000, 600_000, 2_500_000)
+    shares = [
+        {name: chance.randrange(limit) for name, limit in zip(names, most, strict=True)} for _ in range(tiers)
+    ]
+    total = {name: sum(share[name] for share in shares) for name in names}
+    return [total, *shares]

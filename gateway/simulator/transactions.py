@@ -1,0 +1,53 @@
+"""Transactions: requests in ET52 are carried out together, their responses stand in ET53.
+
+MEP guide, chapter 4, "Table Transaction Guidelines", ET52, ET53.
+"""
+
+from .image import Image, et
+from .service import TableService
+
+_REQUESTS = 0
+_RESPONSES = 1
+_PARTIAL_RESPONSES = 2
+_HEADER = 5  # size (2), type (1), number (2)
+_NUMBER = 2
+
+
+class Transactions:
+    def __init__(self, image: Image, service: TableService) -> None:
+        self._image = image
+        self._service = service
+        self._last: bytes | None = None
+        image.after_write[et(52)] = self._written
+
+    def _written(self, advanced: bool) -> bool:
+        """Carry the transaction out when its end is there; the same one twice in a row runs once."""
+        held = self._image.read(et(52))
+        size = int.from_bytes(held[:2], "little")
+        if held[2] != _REQUESTS or not _HEADER + _NUMBER <= size <= len(held):
+            return True
+        transaction = held[:size]
+        number = transaction[3:_HEADER]
+        if transaction[-_NUMBER:] != number or transaction == self._last:
+            return True
+        self._last = transaction
+        room = len(self._image.read(et(53))) - _HEADER - _NUMBER
+        responses = bytearray()
+        kind = _RESPONSES
+        rest = transaction[_HEADER:-_NUMBER]
+        while rest:
+            length = int.from_bytes(rest[:2], "little")
+            message = rest[2 : 2 + length]
+            if not length or len(message) < length:
+                kind = _PARTIAL_RESPONSES
+                break
+            response = self._service.answer(message, advanced)
+            if len(responses) + 2 + len(response) > room:
+                kind = _PARTIAL_RESPONSES
+                break
+            responses += len(response).to_bytes(2, "little") + response
+            rest = rest[2 + length :]
+        total = _HEADER + len(responses) + _NUMBER
+        answer = total.to_bytes(2, "little") + bytes([kind]) + number + bytes(responses) + number
+        self._image.write(et(53), 0, answer)
+        return True

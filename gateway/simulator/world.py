@@ -1,0 +1,90 @@
+"""The world around the meter: time that never steps, the meter's own clock, and the house behind it.
+
+Run time is UTC as the world has it, ms since 1970; the meter's clock may be off, and jumps when set.
+"""
+
+from collections.abc import Callable
+
+from .calendar import HOUR_MS, MINUTE_MS, LocalTime, tier_at
+from .household import SLOT_MS, Household, PhasePower
+from .measured import Present
+
+# Average power, voltage and current cover this much time (ET55, 600 s by default).
+_AVERAGE_MS = 600_000
+
+
+class World:
+    """Begins at `start_ms` and runs on `monotonic`, milliseconds that never step."""
+
+    def __init__(
+        self,
+        household: Household,
+        local: LocalTime,
+        tiers: int,
+        *,
+        start_ms: int,
+        monotonic: Callable[[], int],
+    ) -> None:
+        self.local = local
+        self.start_ms = start_ms
+        self._household = household
+        self._tiers = tiers
+        self._monotonic = monotonic
+        self._started = monotonic()
+        # Since when the meter's clock is how far ahead.
+        self._clock_steps: list[tuple[int, int]] = [(start_ms, 0)]
+
+    def run_ms(self) -> int:
+        return self.start_ms + self._monotonic() - self._started
+
+    def set_clock(self, run_ms: int, utc_ms: int) -> None:
+        self._clock_steps.append((run_ms, utc_ms - run_ms))
+
+    def clock_at(self, run_ms: int) -> int:
+        """What the meter's clock said at an instant, UTC."""
+        for since, ahead in reversed(self._clock_steps):
+            if run_ms >= since:
+                return run_ms + ahead
+        return run_ms
+
+    def tier_at(self, run_ms: int) -> int:
+        return tier_at(self.local.local_ms(self.clock_at(run_ms)), self._tiers)
+
+    def next_hour_ms(self, run_ms: int) -> int:
+        """The next full local hour of the meter's clock: only there the tier changes."""
+        return run_ms + HOUR_MS - self.local.local_ms(self.clock_at(run_ms)) % HOUR_MS
+
+    def power_at(self, slot: int) -> tuple[PhasePower, PhasePower, PhasePower]:
+        """The power of each phase in a slot of run time."""
+        return self._household.power(self._local_slot(slot))
+
+    def present_at(self, run_ms: int) -> Present:
+        return self._present(run_ms // SLOT_MS)
+
+    def average_at(self, run_ms: int) -> Present:
+        """The means over the last full ten minutes."""
+        last = run_ms // _AVERAGE_MS * _AVERAGE_MS // SLOT_MS
+        slots = [self._present(slot) for slot in range(last - _AVERAGE_MS // SLOT_MS, last)]
+
+        def phase(number: int) -> PhasePower:
+            powers = [present.phases[number] for present in slots]
+            return PhasePower(_mean([p.active for p in powers]), _mean([p.reactive for p in powers]))
+
+        def volts(number: int) -> int:
+            return _mean([present.millivolts[number] for present in slots])
+
+        return Present((phase(0), phase(1), phase(2)), (volts(0), volts(1), volts(2)), 50_000)
+
+    def _present(self, slot: int) -> Present:
+        house, local = self._household, self._local_slot(slot)
+        millivolts = (house.voltage_mv(local, 0), house.voltage_mv(local, 1), house.voltage_mv(local, 2))
+        return Present(house.power(local), millivolts, house.frequency_mhz(local))
+
+    def _local_slot(self, slot: int) -> int:
+        """People and the sun keep local winter time."""
+        return slot + self.local.offset_minutes * MINUTE_MS // SLOT_MS
+
+
+def _mean(values: list[int]) -> int:
+    total = sum(values)
+    return total // len(values) if total >= 0 else -(-total // len(values))
