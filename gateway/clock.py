@@ -41,6 +41,11 @@ def set_scale(scale: int, origin_ms: int = 0) -> None:
     _time.scale = scale
 
 
+def scale() -> int:
+    """How many milliseconds pass in a real one; who judges pauses of other processes needs it."""
+    return _time.scale
+
+
 def monotonic_ms() -> int:
     """Milliseconds that never step and never wrap; only differences mean something."""
     now = real_ticks_ms()
