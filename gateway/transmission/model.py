@@ -103,7 +103,8 @@ class Reading:
     the 16 bytes of the meterReadingIdentifier where a source outside the gateway gave one; else None,
     and the id follows from `stored` (what the meter itself stored: for a self-read its sequence and
     raw stamp, as a tuple of integers and bytes) or, when that is None too, from the frame's epoch,
-    sequence and row.
+    sequence and row. `source`: for a reading that came as JSON, how it was written (platform_json.py);
+    None for a meter's own.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Reading:
         faults: "Sequence[int | str]" = (),
         stored: "tuple[int | bytes, ...] | None" = None,
         identifier: "bytes | None" = None,
+        source: "bytes | None" = None,
     ) -> None:
         self.kind = kind
         self.time = time
@@ -121,13 +123,18 @@ class Reading:
         self.faults = faults
         self.stored = stored
         self.identifier = identifier
+        self.source = source
 
 
 class Column:
     """One property over the rows of a series; None where a row has no value."""
 
     def __init__(
-        self, prop: "int | str", mantissas: "Sequence[int | None]", exponent: int = 0, unit: "str | None" = None
+        self,
+        prop: "int | str",
+        mantissas: "Sequence[int | None]",
+        exponent: int = 0,
+        unit: "str | None" = None,
     ) -> None:
         self.prop = prop
         self.mantissas = mantissas
