@@ -1,0 +1,82 @@
+"""Present values: BT28 in the order of BT27, as one Reading.
+
+The table has no time of its own: the reading carries the gateway's clock when the answer had come in.
+Values are before current and voltage transformer ratios unless their property is OSGP_primary_...;
+each value lies within one answer, and all of them do as long as they fit Meter.max_read (they do over
+MEP). The default order of the guide stands in for an absent BT27 (firmware before 3.10).
+"""
+
+from ..._compat import TYPE_CHECKING
+from ...transmission.model import PRESENT, Reading, Value
+from ..layouts.registers import BT22, BT27, BT28
+from ..sources import PRESENT_ORDER, UNUSED, Resolver, default_order, name_of, obis_name, obis_of
+from .common import now
+
+if TYPE_CHECKING:
+    from ..sources import Columns
+    from ..tables import Tables
+
+_PRESENT_DEMAND = 88
+_PREVIOUS_DEMAND = 96
+
+
+def _demand_name(source: int, demands: bytes) -> "tuple[str, str | None]":
+    """Property of a demand of the current or the last completed period (OBIS D = 4 and 5).
+
+    Sources 88 to 103 are the present and previous value of the demands that BT22 selects.
+    """
+    d = 4
+    if _PRESENT_DEMAND <= source < _PREVIOUS_DEMAND + 8:
+        d, nth = (
+            (4, source - _PRESENT_DEMAND) if source < _PREVIOUS_DEMAND else (5, source - _PREVIOUS_DEMAND)
+        )
+        if nth >= len(demands):
+            return name_of(source), None
+        source = demands[nth]
+    code = obis_of(source)
+    if code is None:
+        return name_of(source), None
+    return obis_name(code[0], d, 0), "OBIS_%d.7.0" % code[0]
+
+
+async def _columns(tables: "Tables") -> "Columns":
+    columns: Columns | None = tables.memo.get("present")
+    if columns is not None:
+        return columns
+    dims = await tables.dimensions(BT28.needs)
+    selection = await tables.get_if_there(BT27)
+    values = bytes(selection["values"]) if selection else default_order(PRESENT_ORDER, dims["present_values"])
+    sources = bytes(selection["demands"]) if selection else bytes(range(_PRESENT_DEMAND, _PREVIOUS_DEMAND))
+    demands = b""
+    if dims["demands"]:
+        chosen = await tables.get_if_there(BT22, "demands")
+        demands = bytes(chosen["demands"]) if chosen else b""
+    resolver = Resolver()
+    for i in range(dims["present_demands"]):
+        resolver.add(*_demand_name(sources[i], demands))
+    for source in values:
+        if source == UNUSED:
+            resolver.skip()
+        elif _PRESENT_DEMAND <= source < _PREVIOUS_DEMAND + 8:
+            resolver.add(*_demand_name(source, demands))
+        else:
+            resolver.add(name_of(source))
+    tables.memo["present"] = resolver.columns
+    return resolver.columns
+
+
+async def _read(tables: "Tables") -> Reading:
+    columns = await _columns(tables)
+    table = await tables.get(BT28)
+    time = now()
+    mantissas = [demand["value"] for demand in table["demands"]]
+    mantissas.extend(table["values"])
+    values = []
+    for column, mantissa in zip(columns, mantissas):  # noqa: B905 - MicroPython's zip has no strict
+        if column is not None:
+            values.append(Value(column[0], mantissa, column[1], column[2]))
+    return Reading(PRESENT, time, values)
+
+
+async def read(tables: "Tables") -> "list[Reading]":
+    return [await tables.steady(lambda: _read(tables))]

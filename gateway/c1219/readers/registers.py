@@ -1,0 +1,195 @@
+"""Registers: BT23 in the order of BT22, as one Reading: totals, every tier, demands, coincidents.
+
+The table has no time of its own: the reading carries the gateway's clock when the last answer had come
+in. A block (the totals, or one tier) that fits one answer is read in one; a larger table takes several,
+total first, so a sum over tiers may be some counts ahead of the total, but no value is torn and the
+values of one block belong together.
+
+Values have the transformer ratios applied. Tiers carry what the guide populates there: energies, not
+outages, pulse inputs and errors. Demands keep the time the meter gave them as the value's date; it is
+local, converted with the offset in effect now, so one from the other half of the year reads an hour
+off where the meter has daylight saving time. Coincidents are named after both sources:
+"OSGP_coincident_3.7.0_at_1.6.0".
+"""
+
+from ..._compat import TYPE_CHECKING
+from ...errors import TableError
+from ...transmission.model import REGISTERS, Reading, Timestamp, Value
+from ..layouts.extended import ET55
+from ..layouts.registers import BT22, BT23
+from ..sources import (
+    APPARENT_ENERGY,
+    SUMMATION_ORDER,
+    UNUSED,
+    Resolver,
+    default_order,
+    name_of,
+    obis_name,
+    obis_of,
+)
+from ..types import seconds_of
+from .clock import utc_offset
+from .common import now, prop
+
+if TYPE_CHECKING:
+    from ..layout import Dimensions, Table
+    from ..sources import Columns
+    from ..tables import Tables
+
+# Packed firmware versions (BT01.14). Energy units came with 3.70; with 1.20 on Control Point and OSGP
+# modules, which number their firmware from 1 on. Meters of 2.0x count outages in minutes.
+_V1_20 = 0x1280
+_V2_00 = 0x2000
+_V2_10 = 0x2140
+_V3_70 = 0x38C0
+
+_OUTAGE_DURATION = 4
+
+_NOT_IN_TIERS = b"\x04\x05\x1a\x1b\x1c"
+
+
+async def energy_shift(tables: "Tables") -> int:
+    """Decimal exponent of the meter's energy counts: 0, 1 or 2 for 1, 10 or 100 Wh and varh."""
+    firmware = (await tables.dimensions(("firmware",)))["firmware"]
+    if firmware < _V3_70 and not _V1_20 <= firmware < _V2_00:
+        return 0
+    table = await tables.get_if_there(ET55, "energy_unit")
+    if table is None:
+        return 0
+    unit = table["energy_unit"]
+    if unit not in (0, 1, 10, 100):  # 0: never set
+        raise TableError("ET55 gives the energy register unit %d, the guide knows 1, 10 and 100" % unit)
+    return len(str(unit)) - 1
+
+
+def _add_summation(resolver: "Resolver", dims: "Dimensions", position: int, source: int, tier: int) -> None:
+    code = obis_of(source)
+    if APPARENT_ENERGY <= position < APPARENT_ENERGY + 4 and (code is None or code[1] != 8):
+        # The guide gives these summations of firmware 4 a place, but no source id.
+        name = "OSGP_apparent_energy_quadrant_%d" % (position - APPARENT_ENERGY + 1)
+        resolver.add("%s_tier_%d" % (name, tier) if tier else name, "OBIS_9.8.0")
+    elif source == UNUSED or (tier and source in _NOT_IN_TIERS):
+        resolver.skip()
+    elif source == _OUTAGE_DURATION and _V2_00 <= dims["firmware"] < _V2_10:
+        resolver.add("OSGP_power_outage_minutes", "OBIS_0.8.0")
+    else:
+        resolver.add(name_of(source, tier), name_of(source))
+
+
+def _demand_name(source: int, d: int, tier: int, what: str) -> str:
+    code = obis_of(source)
+    if code is None:
+        name = "%s_%s" % (name_of(source), what)
+        return "%s_tier_%d" % (name, tier) if tier else name
+    return obis_name(code[0], d, tier)
+
+
+def _without_prefix(name: str) -> str:
+    return name[5:] if name[:5] in ("OBIS_", "OSGP_") else name
+
+
+def _add_block(resolver: "Resolver", dims: "Dimensions", selection: "Table", tier: int) -> None:
+    """The columns of one block in the order of BT23's fields."""
+    for position in range(dims["summations"]):
+        _add_summation(resolver, dims, position, selection["summations"][position], tier)
+    maxima = []
+    for i in range(dims["demands"]):
+        source = selection["demands"][i]
+        code = obis_of(source)
+        alike = "OBIS_%d.7.0" % code[0] if code else name_of(source)
+        is_maximum = selection["maximum"][i >> 3] >> (i & 7) & 1
+        maximum = _demand_name(source, 6 if is_maximum else 3, tier, "maximum" if is_maximum else "minimum")
+        maxima.append(maximum)
+        names = [maximum] * dims["occurrences"]
+        if dims["continuous"]:
+            names.insert(0, "OSGP_continuous_" + _without_prefix(_demand_name(source, 2, tier, "cumulative")))
+        if dims["cumulative"]:
+            names.insert(0, _demand_name(source, 2, tier, "cumulative"))
+        for name in names:
+            if source == UNUSED:
+                resolver.skip()
+            else:
+                resolver.add(name, alike)
+    for i in range(dims["coincidents"]):
+        source = selection["coincidents"][i]
+        owner = selection["coincident_demands"][i]
+        at = _without_prefix(maxima[owner]) if owner < len(maxima) else "demand_%d" % (owner + 1)
+        for _ in range(dims["occurrences"]):
+            if source == UNUSED:
+                resolver.skip()
+            else:
+                resolver.add(
+                    "OSGP_coincident_%s_at_%s" % (_without_prefix(name_of(source)), at), name_of(source)
+                )
+
+
+async def _columns(tables: "Tables") -> "tuple[Columns, bytes]":
+    """The columns of all blocks, and for each coincident the index of its demand."""
+    known: tuple[Columns, bytes] | None = tables.memo.get("registers")
+    if known is not None:
+        return known
+    dims = await tables.dimensions(BT23.needs)
+    if dims["demands"] or dims["coincidents"]:
+        # Without BT22 nobody knows what a demand is a demand of.
+        selection = await tables.get(BT22)
+    else:
+        found = await tables.get_if_there(BT22, "summations")
+        selection = found or {"summations": default_order(SUMMATION_ORDER, dims["summations"])}
+        selection["coincident_demands"] = ()
+    resolver = Resolver(await energy_shift(tables))
+    dims = await tables.dimensions(("registers", "firmware"))
+    for tier in range(dims["tiers"] + 1):
+        _add_block(resolver, dims, selection, tier)
+    known = resolver.columns, bytes(selection["coincident_demands"])
+    tables.memo["registers"] = known
+    return known
+
+
+def _date(stamp: bytes, offset: int) -> "Timestamp | None":
+    try:
+        seconds = seconds_of(stamp)
+    except TableError:
+        return None  # the value itself is good
+    return None if seconds is None else Timestamp(seconds - 60 * offset, "", offset)
+
+
+def _block(block: "Table", owners: bytes, offset: int) -> "list[tuple[int, Timestamp | None]]":
+    """(count, time) of a block's values in the order of its columns."""
+    cells: list[tuple[int, Timestamp | None]] = [(count, None) for count in block["summations"]]
+    times = []
+    for demand in block["demands"]:
+        dates = [_date(stamp, offset) for stamp in demand["times"]]
+        times.append(dates)
+        for name in ("cumulative", "continuous"):
+            if name in demand:
+                cells.append((demand[name], None))
+        for i, count in enumerate(demand["values"]):
+            cells.append((count, dates[i] if i < len(dates) else None))
+    for i, coincident in enumerate(block["coincidents"]):
+        dates = times[owners[i]] if owners[i] < len(times) else []
+        for j, count in enumerate(coincident["values"]):
+            cells.append((count, dates[j] if j < len(dates) else None))
+    return cells
+
+
+async def _read(tables: "Tables") -> Reading:
+    columns, owners = await _columns(tables)
+    dims = await tables.dimensions(BT23.needs)
+    offset = await utc_offset(tables) if dims["demands"] and dims["date_time"] else 0
+    table = await tables.get(BT23)
+    time = now()
+    values = []
+    if "demand_resets" in table:
+        values.append(Value(prop("OBIS_0.1.0"), table["demand_resets"]))
+    at = 0
+    for block in [table["total"]] + table["tiers"]:
+        for count, date in _block(block, owners, offset):
+            column = columns[at]
+            at += 1
+            if column is not None:
+                values.append(Value(column[0], count, column[1], column[2], date=date))
+    return Reading(REGISTERS, time, values)
+
+
+async def read(tables: "Tables") -> "list[Reading]":
+    return [await tables.steady(lambda: _read(tables))]

@@ -1,0 +1,162 @@
+"""The meter's tables, decoded with its own dimensions, which are read once and dropped when they move."""
+
+from .._compat import TYPE_CHECKING, const
+from ..errors import Refused, TableError
+from .layout import Layout
+from .layouts.registers import BT20, BT21, LIMITS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import Any
+
+    from ..meter import Meter
+    from .layout import Dimensions, Table
+
+# What a meter answers about a table it lacks: "table operation not possible", and on some firmware
+# "requested operation not possible" (MEP guide, tables 2.6 and 2.7).
+_ABSENT = (4, 5)
+_ET04 = const(2052)
+_IDT_VERSION = const(116)
+# Reading over this many bytes costs less than another exchange (9600 baud, one request per 100 ms).
+_GAP = const(48)
+_TRIES = const(3)
+
+
+class Tables:
+    """Decoded tables of one meter over one connection.
+
+    Dimensions are read when the first table asks for them. They hold for one interface version
+    (IDT, ET04.116), so work that uses them runs inside `steady`. `memo` keeps what readers derive from
+    the dimensions and is dropped with them.
+    """
+
+    def __init__(self, meter: "Meter") -> None:
+        self.meter = meter
+        self.memo: dict[str, Any] = {}
+        self._dims: Dimensions = {}
+        self._version: int | None = None
+        self._known = False
+        self._resyncs: int | None = None
+        self._generation = 0
+
+    def forget(self) -> None:
+        """Drop dimensions and all that was derived from them."""
+        self.memo = {}
+        self._dims = {}
+        self._known = False
+        self._generation += 1
+
+    async def get(self, layout: "Layout", *names: str) -> "Table":
+        """The named fields of a table, or the whole: partial reads with exact counts, neighbours
+        together, records never torn where they fit one answer.
+
+        Raises Refused where the meter refuses (a table it lacks, too), TableError where what it
+        answers can't be right, and what Meter.read raises.
+        """
+        dims = await self.dimensions(layout.needs)
+        try:
+            total = layout.size(dims)
+            reads = layout.reads(dims, self.meter.max_read, names, _GAP)
+        except TableError as error:
+            raise TableError("%s: %s" % (layout.name, error)) from None
+        data = bytearray(total)
+        for offset, count in reads:
+            part = await self.meter.read(layout.table, offset, count)
+            if len(part) != count:
+                raise TableError(
+                    "%s: asked for %d bytes at %d, the meter gave %d"
+                    % (layout.name, count, offset, len(part))
+                )
+            data[offset : offset + count] = part
+        return layout.decode(data, dims, names)
+
+    async def get_if_there(self, layout: "Layout", *names: str) -> "Table | None":
+        """As `get`, None when the meter lacks the table. Asks twice before it believes that, because
+        one bad answer here changes what all others mean."""
+        for _ in range(2):
+            try:
+                return await self.get(layout, *names)
+            except Refused as refusal:
+                if refusal.code not in _ABSENT:
+                    raise
+        return None
+
+    async def steady(self, work: "Callable[[], Awaitable[Any]]") -> "Any":
+        """What `work` gives, once it ran through on dimensions that did not move meanwhile.
+
+        A MEP server that changes its dimensions jumps its sequence number, so as long as the driver's
+        count of resynchronisations stands still nothing is asked; other ports are asked each time.
+        """
+        for _ in range(_TRIES):
+            if not self._known:
+                await self._check_version()
+            generation = self._generation
+            try:
+                result = await work()
+            except (Refused, TableError):
+                # Offsets by old dimensions may lie beyond the table, or on other data.
+                await self._check_version()
+                if generation == self._generation:
+                    raise
+                continue
+            await self._check_version()
+            if generation == self._generation:
+                return result
+        raise TableError("the meter's table dimensions (ET04.116) changed during each of %d reads" % _TRIES)
+
+    async def dimensions(self, needs: "Sequence[str]") -> "Dimensions":
+        """The dimensions with these groups loaded: "registers", "firmware", "step_thresholds"."""
+        for need in needs:
+            if need not in self._dims:
+                # Bound to the dictionary of this moment: a concurrent `forget` must not be undone.
+                dims = self._dims
+                dims.update(await getattr(self, "_load_" + need)())
+                if dims is not self._dims:
+                    raise TableError("the meter's table dimensions changed while they were read")
+        return self._dims
+
+    async def _check_version(self) -> None:
+        resyncs = self.meter.resyncs
+        if self._known and resyncs is not None and resyncs == self._resyncs:
+            return
+        try:
+            version = (await self.meter.read(_ET04, _IDT_VERSION, 1))[0]
+        except Refused as refusal:
+            if refusal.code not in _ABSENT:
+                raise
+            version = None
+        if self._known and version != self._version:
+            self.forget()
+        self._version = version
+        self._resyncs = resyncs
+        self._known = True
+
+    async def _load_registers(self) -> "Dimensions":
+        table = await self.get_if_there(BT21)
+        name = "BT21"
+        if table is None:  # firmware 2.0 and 2.1
+            table = await self.get(BT20)
+            name = "BT20"
+        for dimension, limit in LIMITS:
+            if table[dimension] > limit:
+                raise TableError(
+                    "%s claims %d %s, at most %d are believed: not read further"
+                    % (name, table[dimension], dimension.replace("_", " "), limit)
+                )
+        table["demand_flag_bytes"] = (table["demands"] + 7) // 8
+        table["demand_times"] = table["occurrences"] if table["date_time"] else 0
+        table["registers"] = 1
+        return table
+
+    async def _load_firmware(self) -> "Dimensions":
+        from .layouts.general import BT01
+
+        raw = (await self.get(BT01, "firmware"))["firmware"]
+        return {"firmware": raw[0] << 8 | raw[1]}
+
+    async def _load_step_thresholds(self) -> "Dimensions":
+        table = await self.get_if_there(BT20, "tiers")
+        tiers = table["tiers"] if table else (await self.dimensions(("registers",)))["tiers"]
+        if not 1 <= tiers <= 8:
+            raise TableError("BT20 claims %d tiers, 1 to 8 are believed" % tiers)
+        return {"step_thresholds": tiers - 1}
