@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-import os
 import re
 import socket
 import tomllib
@@ -32,6 +31,7 @@ from pydantic import (
 
 from ..errors import ConfigurationError
 from .links import DEFAULT_BAUD, parse_port
+from .meter_access import read_key
 from .secret_files import find_secret, read_secret
 from .toml_lines import field_lines, nearest_line
 
@@ -58,6 +58,14 @@ def parse_duration(text: object) -> int:
     if not 0 < value <= _LONGEST_MS:
         raise ValueError('must be between "1ms" and "366d", or "off"')
     return value
+
+
+def duration_text(ms: int) -> str:
+    """The duration as a person would write it into the file."""
+    for unit, size in reversed(_UNITS_MS.items()):
+        if ms % size == 0:
+            return f"{ms // size}{unit}"
+    raise AssertionError("every duration is a number of milliseconds")
 
 
 def _interval(value: int) -> int:
@@ -90,6 +98,12 @@ def _secret_file(value: object, info: ValidationInfo) -> Path:
     return path
 
 
+def _key_file(value: object, info: ValidationInfo) -> Path:
+    path = _secret_file(value, info)
+    _reason(read_key, path)
+    return path
+
+
 def _plain_file(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str | Path) or not str(value):
         raise ValueError("must be the path of a file, in quotes")
@@ -97,12 +111,6 @@ def _plain_file(value: object, info: ValidationInfo) -> Path:
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")
     return path
-
-
-def _directory(value: object, info: ValidationInfo) -> Path:
-    if not isinstance(value, str | Path) or not str(value):
-        raise ValueError("must be the path of a directory, in quotes")
-    return _base(info) / Path(value).expanduser()
 
 
 def _topic_level(value: str) -> str:
@@ -153,23 +161,14 @@ Duration = Annotated[
     int, BeforeValidator(parse_duration), AfterValidator(_interval), WithJsonSchema({"type": "string"})
 ]
 SecretFile = Annotated[Path, BeforeValidator(_secret_file), WithJsonSchema({"type": "string"})]
+KeyFile = Annotated[Path, BeforeValidator(_key_file), WithJsonSchema({"type": "string"})]
 PlainFile = Annotated[Path, BeforeValidator(_plain_file), WithJsonSchema({"type": "string"})]
-Directory = Annotated[Path, BeforeValidator(_directory), WithJsonSchema({"type": "string"})]
 TopicLevel = Annotated[str, AfterValidator(_topic_level)]
 
 
 def _host_name() -> str:
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:64].strip("-.")
     return name or "gateway"
-
-
-def _state_dir() -> Path:
-    """systemd's StateDirectory=, the system's for root, the user's own for everyone else."""
-    if given := os.environ.get("STATE_DIRECTORY"):
-        return Path(given.split(":")[0])
-    if os.geteuid() == 0:
-        return Path("/var/lib/osgp-gateway")
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "osgp-gateway"
 
 
 class _Section(BaseModel):
@@ -179,9 +178,6 @@ class _Section(BaseModel):
 class GatewaySection(_Section):
     id: TopicLevel = Field(
         default_factory=_host_name, description="name of this gateway; default: the host's name"
-    )
-    state_dir: Directory = Field(
-        default_factory=_state_dir, description="directory for what must survive a restart"
     )
 
 
@@ -228,10 +224,11 @@ class MeterSection(_Section):
     port: Annotated[str, AfterValidator(_port)] = Field(description="/dev/ttyUSB0 or tcp://host:port")
     protocol: Literal["mep"] = "mep"
     baud: int = Field(default=DEFAULT_BAUD, ge=300, le=921_600, description="the MEP port's rate")
-    key_file: SecretFile = Field(description="file with the meter's key (MBK or MAK) as the utility gave it")
+    key_file: KeyFile = Field(description="file with the meter's key (MBK or MAK) as the utility gave it")
     security: Literal["digest", "rc4"] = Field(
         default="digest", description='"digest": authenticated; "rc4": encrypted as well'
     )
+    serial: str | None = Field(default=None, description="the serial number it must have; default: any")
     id: Annotated[str, AfterValidator(_meter_id)] | None = Field(
         default=None, description="MeterIndividualId (UUID); default: from manufacturer and serial number"
     )

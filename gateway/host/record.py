@@ -23,7 +23,7 @@ from typing import Any, TextIO
 from .. import clock
 from ..drivers.link import Link
 from ..errors import ConfigurationError, GatewayError, LinkError
-from .timestamps import rfc3339
+from .values import utc_text
 
 FORMAT = "osgp-gateway link"
 VERSION = 1
@@ -48,7 +48,7 @@ class Recorder:
         except OSError as error:
             raise ConfigurationError(f"can't write the recording {path}: {error.strerror}") from None
         self._file: TextIO = open(descriptor, "w", encoding="ascii")  # noqa: SIM115 - closed by close()
-        self._line({"recording": FORMAT, "version": VERSION, "started": rfc3339(clock.utc_ms()), **about})
+        self._line({"recording": FORMAT, "version": VERSION, "started": utc_text(clock.utc_ms()), **about})
 
     def note(self, what: str, content: str) -> None:
         self._line({"ms": clock.monotonic_ms() - self._started, what: content})

@@ -20,6 +20,7 @@ recordings of encrypted traffic, where without the key nobody can tell what was 
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from .. import clock
 from ..drivers.link import Link
@@ -30,6 +31,7 @@ from ..drivers.mep.responses import refusal
 from ..errors import ConfigurationError, LinkError
 from .mep_exchanges import ALERTED, FRAME, Arrival, Exchange, exchanges, plain_request
 from .record import EVENT, RECEIVED, Recording
+from .signals import until_ended
 
 _NOT_POSSIBLE = b"\x04"
 
@@ -163,6 +165,17 @@ async def serve(player: Player, host: str, port: int, hurry: bool = False) -> as
         return await asyncio.start_server(attend, host, port)
     except OSError as error:
         raise ConfigurationError(f"can't listen on {host}:{port}: {error.strerror}") from None
+
+
+async def play(player: Player, host: str, port: int, hurry: bool) -> None:
+    """Serve until ended by a signal; requests that the recording lacks are told on stderr."""
+    server = await serve(player, host, port, hurry)
+    async with server:
+        bound = server.sockets[0].getsockname()[1]
+        print(f"listening on tcp://{host}:{bound}", flush=True)
+        await until_ended()
+    for request in dict.fromkeys(player.unknown):
+        print(f"not in the recording: {request}", file=sys.stderr)
 
 
 def transcript(recording: Recording) -> list[str]:

@@ -70,7 +70,7 @@ def test_no_secret_is_held_or_shown(directory: Path):
 EVERYTHING_WRONG = """\
 [gateway]
 id = "a/b"
-state_dr = "x"
+ident = "x"
 
 [broker]
 url = "mqtt://broker.example"
@@ -101,7 +101,7 @@ def test_every_fault_at_once_with_line_field_and_reason(directory: Path):
     found = faults(directory, EVERYTHING_WRONG)
     expected = [
         ("2: gateway.id: ", "letters, digits"),
-        ("3: gateway.state_dr: ", "did you mean state_dir?"),
+        ("3: gateway.ident: ", "did you mean id?"),
         ("5: broker.credential_file: ", "is missing"),
         ("6: broker.url: ", "without encryption"),
         ("7: broker.user: ", "did you mean username?"),

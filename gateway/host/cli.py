@@ -1,0 +1,233 @@
+"""The command `osgp-gateway`.
+
+Exit codes: 0 done, 1 failed while working, 2 wrong usage or configuration, 3 meter unreachable or key
+refused, 130 ended by Ctrl-C before it was done. Commands that run until they are ended (run, simulate,
+replay --listen, demo) end on Ctrl-C with 0. What each command needs is imported when it runs, so that
+--help is quick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import ConfigurationError, GatewayError
+from ..simulator.command import simulate
+
+app = typer.Typer(
+    name="osgp-gateway",
+    help="Reads OSGP smart meters and streams their readings over MQTT.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(simulate)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration (TOML).")
+]
+PortOption = Annotated[str, typer.Option(metavar="PORT", help="/dev/ttyUSB0 or tcp://host:port.")]
+KeyFileOption = Annotated[
+    Path, typer.Option(metavar="FILE", help="The meter's key; only its owner may read the file (chmod 600).")
+]
+BaudOption = Annotated[int, typer.Option(min=300, max=921_600, help="Rate of a serial port.")]
+EncryptOption = Annotated[
+    bool, typer.Option("--encrypt", help="Encrypt with RC4; the digest is always there.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
+WhatArgument = Annotated[
+    list[str], typer.Argument(metavar="WHAT...", help="identity, clock, registers, present, or all.")
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print("osgp-gateway", version("osgp-gateway"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    config: ConfigOption,
+    record: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Record all link traffic, one file per meter, into DIR."),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
+) -> None:
+    """Run the gateway until it is ended."""
+    from . import logs, service
+
+    logs.set_up(verbose)
+    asyncio.run(service.run(config, record))
+
+
+@app.command()
+def read(
+    what: WhatArgument,
+    port: PortOption,
+    key_file: KeyFileOption,
+    as_json: JsonOption = False,
+    baud: BaudOption = 9600,
+    encrypt: EncryptOption = False,
+) -> None:
+    """Read a meter now, directly over its port."""
+    from . import read as reading
+
+    kinds = reading.parse_kinds(what)
+    asyncio.run(reading.read(_access(port, key_file, baud, encrypt), kinds, as_json))
+
+
+@app.command()
+def check(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration (TOML).")
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of the file instead.")
+    ] = False,
+) -> None:
+    """Check a configuration; tells everything that is wrong at once."""
+    if schema:
+        import json
+
+        from . import config as configuration
+
+        print(json.dumps(configuration.json_schema(), indent=2))
+        return
+    if config is None:
+        raise ConfigurationError("name the configuration with -c FILE")
+    from . import check as checking
+
+    print("\n".join(checking.summary(config)))
+
+
+@app.command()
+def decode(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="A frame; - or nothing: standard input.")
+    ] = None,
+    meter_id: Annotated[
+        str | None,
+        typer.Option(metavar="UUID", help="The meter that a bare frame is of: the third level of its topic."),
+    ] = None,
+    flat: Annotated[bool, typer.Option("--flat", help="The reference implementation's flat form.")] = False,
+) -> None:
+    """Show a frame as the platform's JSON, one reading per line.
+
+    FILE holds an envelope, or a bare frame as bytes, hex or base64; a bare frame needs --meter-id.
+    """
+    from . import decode as decoding
+
+    decoding.decode(file, meter_id, flat)
+
+
+@app.command()
+def record(
+    what: WhatArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="A new file for the recording.")
+    ],
+    port: PortOption,
+    key_file: KeyFileOption,
+    baud: BaudOption = 9600,
+    encrypt: EncryptOption = False,
+) -> None:
+    """Read a meter and record all traffic on the line, for a bug report or a test.
+
+    The recording holds no key. It does hold what the meter said: serial number and readings. It is kept also
+    when reading fails, which is when it is wanted.
+    """
+    from . import read as reading
+
+    kinds = reading.parse_kinds(what)
+    access = _access(port, key_file, baud, encrypt)
+    recorder = access.record_to(output)
+    try:
+        asyncio.run(reading.read(access, kinds, as_json=False))
+    finally:
+        recorder.close()
+        print(f"recorded to {output}", file=sys.stderr)
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
+    listen: Annotated[
+        str | None,
+        typer.Option(metavar="tcp:HOST:PORT", help="Play the meter there; port 0 is any free one."),
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --listen: the key that clients shall prove, any you like."),
+    ] = None,
+    hurry: Annotated[
+        bool, typer.Option("--hurry", help="With --listen: answer at once, not as recorded.")
+    ] = False,
+) -> None:
+    """Show a recording in words, or with --listen play the meter from it.
+
+    Played answers are those that were recorded for the same request, in their order, signed anew with the key
+    of --key-file: the recording's own key is not needed. Requests that were not recorded are answered 04.
+    Recordings of encrypted traffic can be shown, not played.
+    """
+    from . import record as recording
+    from . import replay as replaying
+
+    loaded = recording.load(file)
+    if listen is None:
+        print("\n".join(replaying.transcript(loaded)))
+        return
+    if key_file is None:
+        raise ConfigurationError("--listen needs --key-file: the key that clients shall prove")
+    from .links import split_address
+    from .meter_access import read_key
+
+    host, number = split_address(listen.removeprefix("tcp:").removeprefix("//"), f"--listen {listen}")
+    player = replaying.Player(loaded, read_key(key_file)[0])
+    asyncio.run(replaying.play(player, host, number, hurry))
+
+
+@app.command()
+def demo(
+    seconds: Annotated[int | None, typer.Option(min=1, help="End by itself after so long.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the whole way: a virtual meter, the gateway, a broker and the cloud, on this machine alone."""
+    from . import demo as demonstration
+
+    asyncio.run(demonstration.demo(seconds, as_json))
+
+
+def _access(port: str, key_file: Path, baud: int, encrypt: bool) -> Any:
+    from .links import parse_port
+    from .meter_access import MeterAccess
+
+    return MeterAccess(parse_port(port), key_file, baud, encrypt)
+
+
+def main() -> None:
+    """The entry point: our errors become a message and their exit code, never a traceback."""
+    try:
+        app(prog_name="osgp-gateway")
+    except GatewayError as error:
+        print(f"osgp-gateway: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
