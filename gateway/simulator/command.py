@@ -12,7 +12,7 @@ import typer
 from ..errors import ConfigurationError
 from .captured import fitting, read_tables
 from .generations import DEFAULT_FIRMWARE, generation
-from .listen import pty_line, serve_tcp
+from .listen import PtyLine, TcpLine, pty_line, tcp_line
 from .meter import VirtualMeter
 from .security import read_key_file
 
@@ -53,7 +53,7 @@ def simulate(
 ) -> None:
     """Run a virtual OSGP meter until interrupted.
 
-    Prints "listening on ADDRESS" once it does. On a pty, SIGUSR1 pulls the adapter and SIGUSR2 plugs it in.
+    Prints "listening on ADDRESS" once it does. SIGUSR1 pulls the line out of the meter, SIGUSR2 plugs it in.
     """
     if key_file is None and basic_key_file is None:
         raise ConfigurationError("the meter needs a key: give --key-file or --basic-key-file")
@@ -122,20 +122,21 @@ async def _serve(
     done = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, done.set)
+    line: PtyLine | TcpLine
     async with AsyncExitStack() as stack:
         if address is None:
             line = await stack.enter_async_context(pty_line(meter, link=link, paced=paced))
-            loop.add_signal_handler(signal.SIGUSR1, line.unplug)
-            loop.add_signal_handler(signal.SIGUSR2, line.plug)
             where = str(link) if link else line.path
         else:
             host, port = address
             try:
-                bound = await stack.enter_async_context(serve_tcp(meter, host=host, port=port, paced=paced))
+                line = await stack.enter_async_context(tcp_line(meter, host=host, port=port, paced=paced))
             except OSError as error:
                 raise ConfigurationError(
                     "can't listen on %s port %d: %s" % (host, port, error.strerror)
                 ) from None
-            where = "tcp://%s:%d" % (host, bound)
+            where = "tcp://%s:%d" % (host, line.number)
+        loop.add_signal_handler(signal.SIGUSR1, line.unplug)
+        loop.add_signal_handler(signal.SIGUSR2, line.plug)
         print("listening on %s" % where, flush=True)
         await done.wait()

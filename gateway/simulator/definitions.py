@@ -215,7 +215,7 @@ def plain_sizes(g: Generation) -> dict[int, int]:
         et(34): devices(g) * 22,
         et(50): channels(g) * (35 + 6 * 6),
         et(51): channels(g) * 10,
-        et(52): 769,
+        et(52): g.transaction_request_bytes,
         et(53): 1785,
         et(54): g.status_bytes,
         et(57): 16 * 4,

@@ -5,14 +5,17 @@ from random import Random
 
 class Faults:
     """`refuse_permille` of the good requests get an occasional 0B, on a schedule that the seed fixes;
-    `refuse_next` more get one for certain. `garbage` goes out before each response. `flip_next` responses
-    have one bit flipped. A `silent` meter does not answer at all."""
+    `refuse_next` more get one for certain. `garbage` goes out before each response and `garbage_after` behind
+    it. `flip_next` responses have one bit flipped; `cut_next` responses end in their middle. A `silent` meter
+    does not answer at all."""
 
     def __init__(self, seed: int) -> None:
         self.refuse_permille = 0
         self.refuse_next = 0
         self.garbage = b""
+        self.garbage_after = b""
         self.flip_next = 0
+        self.cut_next = 0
         self.silent = False
         self._chance = Random("%d faults" % seed)
 
@@ -32,4 +35,7 @@ class Faults:
             bit = self._chance.randrange(16, len(spoiled) * 8)
             spoiled[bit // 8] ^= 1 << bit % 8
             response = bytes(spoiled)
-        return self.garbage + response
+        if self.cut_next:
+            self.cut_next -= 1
+            response = response[: len(response) // 2]
+        return self.garbage + response + self.garbage_after

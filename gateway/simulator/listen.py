@@ -18,10 +18,8 @@ from .port import Port
 _READ_BYTES = 4096
 
 
-class _TcpLine(asyncio.Protocol):
-    """One client; `server` is shared by all of them."""
-
-    def __init__(self, server: "_TcpServer") -> None:
+class _TcpClient(asyncio.Protocol):
+    def __init__(self, server: "TcpLine") -> None:
         self._server = server
         self._transport: asyncio.Transport | None = None
 
@@ -38,12 +36,27 @@ class _TcpLine(asyncio.Protocol):
         self._server.left(self._transport)
 
 
-class _TcpServer:
+class TcpLine:
+    """A listening socket in front of the meter. While it is pulled, clients are turned away at once."""
+
     def __init__(self, port: Port) -> None:
         self.port = port
+        self.number = 0
         self.current: asyncio.Transport | None = None
+        self._pulled = False
+
+    def plug(self) -> None:
+        self._pulled = False
+
+    def unplug(self) -> None:
+        self._pulled = True
+        if self.current is not None:
+            self.current.abort()
 
     def took_over(self, transport: asyncio.Transport) -> None:
+        if self._pulled:
+            transport.abort()
+            return
         if self.current is not None:
             self.current.abort()
         self.current = transport
@@ -56,21 +69,30 @@ class _TcpServer:
 
 
 @asynccontextmanager
+async def tcp_line(
+    meter: VirtualMeter, *, host: str = "127.0.0.1", port: int = 0, paced: bool = False
+) -> AsyncIterator[TcpLine]:
+    """Serve the meter on TCP, on a line that the caller may unplug and plug again; port 0 is any free one."""
+    mep = Port(meter, paced)
+    line = TcpLine(mep)
+    listener = await asyncio.get_running_loop().create_server(lambda: _TcpClient(line), host, port)
+    line.number = listener.sockets[0].getsockname()[1]
+    task = asyncio.create_task(mep.run())
+    try:
+        yield line
+    finally:
+        listener.close()
+        line.unplug()
+        await _end(task)
+
+
+@asynccontextmanager
 async def serve_tcp(
     meter: VirtualMeter, *, host: str = "127.0.0.1", port: int = 0, paced: bool = False
 ) -> AsyncIterator[int]:
-    """Serve the meter on TCP; gives the port number, a free one when `port` is 0."""
-    line = Port(meter, paced)
-    clients = _TcpServer(line)
-    listener = await asyncio.get_running_loop().create_server(lambda: _TcpLine(clients), host, port)
-    task = asyncio.create_task(line.run())
-    try:
-        yield int(listener.sockets[0].getsockname()[1])
-    finally:
-        listener.close()
-        if clients.current is not None:
-            clients.current.abort()
-        await _end(task)
+    """Serve the meter on TCP; gives the port number."""
+    async with tcp_line(meter, host=host, port=port, paced=paced) as line:
+        yield line.number
 
 
 class PtyLine:

@@ -53,12 +53,11 @@ class VirtualMeter:
         self.generation = firmware if isinstance(firmware, Generation) else generation(firmware)
         chance = Random("%d meter" % seed)
         self.serial = serial if serial is not None else "%016d" % chance.randrange(10**15)
-        self.local = local or LocalTime()
         self.faults = Faults(seed)
         self.requests = 0
         self._monotonic = monotonic
         self._household = Household(seed, solar_peak_w)
-        self.world = self._new_world(clock.utc_ms() if start_ms is None else start_ms)
+        self.world = self._new_world(local or LocalTime(), clock.utc_ms() if start_ms is None else start_ms)
         self._openings = _openings(chance, self.generation.tiers)
         self.counters = Counters(chance.randrange(90_000), chance.randrange(12))
         self.registers = Registers(self.world, self.generation.tiers)
@@ -67,6 +66,7 @@ class VirtualMeter:
         self.service = TableService(self.image)
         self.procedures = Procedures(self.image)
         self.transactions = Transactions(self.image, self.service)
+        self.image.after_write[53] = self._offsets_written
         self.mep = MepServer(self.service.answer, key, basic_key, chance.getrandbits(32))
         self.mep.refuse = self.faults.refuses
 
@@ -77,6 +77,10 @@ class VirtualMeter:
     def utc_ms(self) -> int:
         """What the meter's clock says."""
         return self.world.clock_at(self.world.run_ms())
+
+    @property
+    def local(self) -> LocalTime:
+        return self.world.local
 
     def set_clock(self, utc_ms: int) -> None:
         """Set the meter's clock; registers go on counting at the speed of the world."""
@@ -115,7 +119,7 @@ class VirtualMeter:
         self.serial = serial
         self._openings = [{} for _ in self._openings]
         self.counters = Counters()
-        self.world = self._new_world(self.run_ms())
+        self.world = self._new_world(self.local, self.run_ms())
         self.registers = Registers(self.world, self.generation.tiers)
         self._identify()
 
@@ -176,10 +180,10 @@ class VirtualMeter:
 
     # The memory.
 
-    def _new_world(self, start_ms: int) -> World:
+    def _new_world(self, local: LocalTime, start_ms: int) -> World:
         return World(
             self._household,
-            self.local,
+            local,
             self.generation.tiers,
             start_ms=start_ms,
             monotonic=self._monotonic,
@@ -233,6 +237,13 @@ class VirtualMeter:
         return measured.bt28(
             self.registers, self.generation, self.world.present_at(now), self.world.average_at(now)
         )
+
+    def _offsets_written(self, _advanced: bool) -> bool:
+        """BT53 was written: from now on local time and tiers follow it."""
+        held = self.image.read(53)
+        self.registers.advance(self.run_ms())
+        self.world.local = LocalTime(int.from_bytes(held[4:6], "little", signed=True), held[3])
+        return True
 
     def _bt55(self) -> bytes:
         now = self.run_ms()

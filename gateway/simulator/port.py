@@ -8,8 +8,11 @@ from ..errors import Expired
 from .meter import VirtualMeter
 from .pacing import LATENCY_MS, REQUEST_EVERY_MS, pieces, transmission_ms
 
-# With no line rate to go by, a pause as long as this ends an unfinished request; the guide's 50 ms would be
-# less than a scaled clock can tell.
+# A pause as long as this ends an unfinished request. In scaled time that is less than a scheduler holds up a
+# process, so a few real milliseconds are always allowed.
+_GAP_MS = 50
+_GAP_REAL_MS = 5
+# With no line rate to go by, it is well below the client's response timeout of 500 ms.
 _GAP_FAST_MS = 200
 
 
@@ -19,8 +22,7 @@ class Port:
     def __init__(self, meter: VirtualMeter, paced: bool) -> None:
         self._meter = meter
         self._paced = paced
-        if not paced:
-            meter.mep.gap_ms = _GAP_FAST_MS
+        meter.mep.gap_ms = max(_GAP_MS if paced else _GAP_FAST_MS, _GAP_REAL_MS * clock.scale())
         self._inbox = bytearray()
         self._signal = asyncio.Event()
         self._send: Callable[[bytes], None] | None = None

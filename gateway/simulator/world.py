@@ -4,6 +4,7 @@ Run time is UTC as the world has it, ms since 1970; the meter's clock may be off
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from .calendar import HOUR_MS, MINUTE_MS, LocalTime, tier_at
 from .household import SLOT_MS, Household, PhasePower
@@ -31,6 +32,9 @@ class World:
         self._tiers = tiers
         self._monotonic = monotonic
         self._started = monotonic()
+        # People and the sun keep local winter time, whatever someone writes into the meter.
+        self._house_ahead = local.offset_minutes * MINUTE_MS // SLOT_MS
+        self._average = lru_cache(maxsize=4)(self._average_before)
         # Since when the meter's clock is how far ahead.
         self._clock_steps: list[tuple[int, int]] = [(start_ms, 0)]
 
@@ -63,7 +67,9 @@ class World:
 
     def average_at(self, run_ms: int) -> Present:
         """The means over the last full ten minutes."""
-        last = run_ms // _AVERAGE_MS * _AVERAGE_MS // SLOT_MS
+        return self._average(run_ms // _AVERAGE_MS * _AVERAGE_MS // SLOT_MS)
+
+    def _average_before(self, last: int) -> Present:
         slots = [self._present(slot) for slot in range(last - _AVERAGE_MS // SLOT_MS, last)]
 
         def phase(number: int) -> PhasePower:
@@ -81,8 +87,7 @@ class World:
         return Present(house.power(local), millivolts, house.frequency_mhz(local))
 
     def _local_slot(self, slot: int) -> int:
-        """People and the sun keep local winter time."""
-        return slot + self.local.offset_minutes * MINUTE_MS // SLOT_MS
+        return slot + self._house_ahead
 
 
 def _mean(values: list[int]) -> int:
