@@ -3,37 +3,17 @@
 import unittest
 
 from gateway.drivers import events
-from gateway.drivers.mep.digest import Digest, key_bits
 from gateway.drivers.mep.machine import Machine
 from gateway.drivers.mep.messages import read_message, table_data, write_message
 from gateway.drivers.mep.rc4 import Rc4
 from gateway.errors import AuthenticationError, ConfigurationError, NoAnswer, ProtocolError, Refused
+from tests.mep_fakes import KEY, answer, digest_of, framed, number_of
 
-KEY = b"0123456789abcdef"
 READ = read_message(23, 0, 4)
 REPLY = b"\0\0\x04\1\2\3\4"
 SEND = (events.SEND, None)
 IGNORED = (events.IGNORED, None)
 ALERT = (events.ALERT, None)
-
-
-def digest_of(data, key=KEY):
-    digest = Digest(key_bits(key))
-    digest.update(data)
-    return digest.final()
-
-
-def framed(message):
-    return bytes((len(message) >> 8, len(message) & 0xFF)) + message
-
-
-def answer(request, reply, key=KEY):
-    """The meter's authenticated response to a plain request frame."""
-    return framed(reply + digest_of(request[2:-8] + reply, key))
-
-
-def number_of(request):
-    return int.from_bytes(request[-12:-8], "big")
 
 
 def resync(request, number):
