@@ -23,6 +23,7 @@ class _Log:
         self.entries: list[Entry] = []
         self.numbers: dict[tuple[int, int], Entry] = {}
         self.next = 0
+        self.pending = 0
 
     def index(self, place: int) -> int:
         """Where the first entry with a greater place stands."""
@@ -79,16 +80,11 @@ class MemoryOutbox(Outbox):
         pass
 
     def meters(self) -> "Sequence[bytes]":
-        found = []
-        for meter in self._meters:
-            pending = any(self.following(meter, cls, -1) for cls in range(CLASSES))
-            if pending or self._drops.get(meter):
-                found.append(meter)
-        return found
+        return self._meters
 
     def following(self, meter: bytes, cls: int, place: int) -> "Entry | None":
         log = self._logs.get((meter, cls))
-        if log is None:
+        if log is None or not log.pending:
             return None
         for i in range(log.index(place), len(log.entries)):
             if not log.entries[i].kept:
@@ -125,11 +121,12 @@ class MemoryOutbox(Outbox):
 
     def forget(self, meter: bytes, cls: int, epoch: int, first: int, last: int) -> int:
         count = 0
-        log = self._logs.get((meter, cls))
-        for sequence in range(first, last + 1) if log else ():
-            entry = log.numbers.get((epoch, sequence))  # type: ignore[union-attr]
+        log = self._log(meter, cls)
+        for sequence in range(first, last + 1):
+            entry = log.numbers.get((epoch, sequence))
             if entry is not None and not entry.kept:
                 entry.kept = True
+                log.pending -= 1
                 self._kept.append(entry)
                 count += 1
         return count
@@ -138,6 +135,7 @@ class MemoryOutbox(Outbox):
         again = [entry for entry in self._kept if entry.meter == meter]
         for entry in again:
             entry.kept = False
+            self._logs[(meter, entry.cls)].pending += 1
         self._kept = [entry for entry in self._kept if entry.kept]
         return len(again)
 
@@ -187,6 +185,7 @@ class MemoryOutbox(Outbox):
         self._place += 1
         self.used += len(frame) + _OVERHEAD
         log.entries.append(entry)
+        log.pending += 1
         log.numbers[(epoch, sequence)] = entry
         if self.on_append is not None:
             self.on_append()
@@ -229,7 +228,10 @@ class MemoryOutbox(Outbox):
         return found
 
     def _evict(self, entry: Entry) -> None:
+        log = self._logs[(entry.meter, entry.cls)]
+        log.remove(entry)
         self.used -= len(entry.frame) + _OVERHEAD
         if entry.kept:
             self._kept.remove(entry)
-        self._logs[(entry.meter, entry.cls)].remove(entry)
+        else:
+            log.pending -= 1

@@ -79,7 +79,7 @@ class Outbox:
         raise NotImplementedError
 
     def meters(self) -> "Sequence[bytes]":
-        """Meters with pending frames or drops to declare."""
+        """All meters that it has ever held anything of, in the order of their first."""
         raise NotImplementedError
 
     def following(self, meter: bytes, cls: int, place: int) -> "Entry | None":
