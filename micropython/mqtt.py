@@ -102,7 +102,8 @@ class MqttBroker(Broker):
             raise BrokerError(
                 "%s took the connection and said nothing; is it an MQTT port?" % where
             ) from None
-        except (OSError, BrokerError) as error:
+        # ValueError is what MicroPython raises for a certificate that it does not believe.
+        except (OSError, ValueError, BrokerError) as error:
             raise BrokerError("%s: %s" % (where, self._advise(error))) from None
         finally:
             if not greeted:
@@ -111,6 +112,7 @@ class MqttBroker(Broker):
         self._heard = self._progress = monotonic_ms()
         self._ended.clear()
         self._task = asyncio.create_task(self._serve(reader, writer))
+        await asyncio.sleep(0)  # a task that is cancelled before it began would close nothing
 
     async def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
         async with self._turn:
@@ -178,6 +180,7 @@ class MqttBroker(Broker):
                     self.dropped += 1
                 self._inbox.append(event[1:])
                 self._arrived.set()
+                await asyncio.sleep(0)  # whoever receives keeps pace with a burst
             elif event[0] == OVERSIZED:
                 self.dropped += 1
             elif event[0] == ACKED or event[0] == SUBSCRIBED:
@@ -209,8 +212,10 @@ class MqttBroker(Broker):
             self._lost(str(error))
         sender.cancel()
         watch.cancel()
-        await _close(writer)
-        self._ended.set()
+        try:
+            await _close(writer)
+        finally:
+            self._ended.set()
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
         try:
@@ -250,7 +255,8 @@ class MqttBroker(Broker):
 
     async def _end(self) -> None:
         if self._task:
-            self._task.cancel()
+            if self._error is None:
+                self._task.cancel()
             await self._ended.wait()
             self._task = None
 
@@ -267,12 +273,14 @@ class MqttBroker(Broker):
             raise BrokerError(self._error)
 
     def _advise(self, error: Exception) -> str:
-        text = str(error)
-        if self._tls is None or isinstance(error, BrokerError):
+        text = str(error).strip()
+        if isinstance(error, BrokerError):
             return text
-        if "CERT" in text.upper():
+        if isinstance(error, ValueError) or "CERTIFICATE" in text:
             return "%s; check the CA file, and that the certificate is for %s" % (text, self._server_hostname)
-        return "%s; is it a TLS port?" % text
+        if "SSL" in text:
+            return "%s; is it a TLS port?" % text
+        return "%s; is the broker running there?" % text
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
