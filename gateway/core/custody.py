@@ -167,7 +167,7 @@ class Sender:
         """What to publish now, or None until something is appended, arrives, or stalls."""
         if not self._up:
             return None
-        for meter in self._outbox.meters():
+        for meter in self._outbox.known_meters():
             if meter not in self._meters:
                 self._meters[meter] = _Meter(meter, self._outbox.note(b"custody/" + meter))
                 self._turn.append(meter)

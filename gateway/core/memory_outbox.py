@@ -80,6 +80,14 @@ class MemoryOutbox(Outbox):
         pass
 
     def meters(self) -> "Sequence[bytes]":
+        return [
+            meter
+            for meter in self._meters
+            if self._drops.get(meter)
+            or any((meter, cls) in self._logs and self._logs[(meter, cls)].pending for cls in range(CLASSES))
+        ]
+
+    def known_meters(self) -> "Sequence[bytes]":
         return self._meters
 
     def following(self, meter: bytes, cls: int, place: int) -> "Entry | None":

@@ -79,7 +79,11 @@ class Outbox:
         raise NotImplementedError
 
     def meters(self) -> "Sequence[bytes]":
-        """All meters that it has ever held anything of, in the order of their first."""
+        """Meters with pending frames or drops to declare."""
+        raise NotImplementedError
+
+    def known_meters(self) -> "Sequence[bytes]":
+        """All meters that it holds anything of, what is kept included."""
         raise NotImplementedError
 
     def following(self, meter: bytes, cls: int, place: int) -> "Entry | None":

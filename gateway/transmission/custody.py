@@ -36,6 +36,7 @@ MAX_SPAN = const(1024)  # frames in one range of a receipt
 
 _CLASS = (0, 3)
 _U32 = (0, 0xFFFFFFFF)
+_SEQUENCE = (0, 0xFFFFFFFFFF)  # as in frames
 _U63 = (0, 0x7FFFFFFFFFFFFFFF)
 
 
@@ -167,17 +168,17 @@ def _ask(elements: "list[Any]") -> Ask:
         elements_of(pair, 8, _U63)
     named = []
     for stream in _bounded(streams, MAX_STREAMS):
-        cls, epoch, low, runs = elements_of(stream, _CLASS, _U32, _U32, list)
+        cls, epoch, low, runs = elements_of(stream, _CLASS, _U32, _SEQUENCE, list)
         for run in _pairs(runs, MAX_RUNS):
-            elements_of(run, _U32, _U32)
+            elements_of(run, _SEQUENCE, _SEQUENCE)
         named.append((cls, epoch, low, [(first, last) for first, last in _pairs(runs, MAX_RUNS)]))
     dropped = []
     for drop in _bounded(drops, MAX_DROPS):
-        cls, epoch, first, last = elements_of(drop, _CLASS, _U32, _U32, _U32)
+        cls, epoch, first, last = elements_of(drop, _CLASS, _U32, _SEQUENCE, _SEQUENCE)
         dropped.append((cls, epoch, first, last))
     claimed = []
     for claim in _bounded(claims, MAX_CLAIMS):
-        cls, epoch, sequence, sha256 = elements_of(claim, _CLASS, _U32, _U32, 32)
+        cls, epoch, sequence, sha256 = elements_of(claim, _CLASS, _U32, _SEQUENCE, 32)
         claimed.append((cls, epoch, sequence, sha256))
     return Ask(nonce, generation, [(session, at) for session, at in pairs], named, dropped, claimed)
 
@@ -186,7 +187,7 @@ def _receipt(elements: "list[Any]") -> Receipt:
     nonce, generation, since, session, position, ranges = elements_of(elements, 8, 8, _U63, 8, _U63, list)
     stored = []
     for one in _bounded(ranges, MAX_RANGES):
-        cls, epoch, first, last, digest = elements_of(one, _CLASS, _U32, _U32, _U32, 32)
+        cls, epoch, first, last, digest = elements_of(one, _CLASS, _U32, _SEQUENCE, _SEQUENCE, 32)
         if not first <= last < first + MAX_SPAN:
             raise FrameError("a range from %d to %d is out of its bounds" % (first, last))
         stored.append((cls, epoch, first, last, digest))
