@@ -1,4 +1,4 @@
-"""Uses the board's MQTT client as a test says, on MicroPython: `micropython mqtt_exercise.py JSON`.
+"""Uses the board's MQTT client as a test says, on MicroPython: `micropython mqtt_exercise.py SETTINGS.json`.
 
 Prints one line per thing that happened, for the test that started it.
 """
@@ -38,7 +38,8 @@ async def main(settings, context):
     print("done")
 
 
-settings = json.loads(sys.argv[1])
+with open(sys.argv[1]) as file:
+    settings = json.load(file)
 context = None
 if "ca" in settings:
     with open(settings["ca"], "rb") as file:

@@ -172,13 +172,15 @@ async def test_tls_is_verified(kind, tmp_path):
             await client(server.port, connect_timeout_ms=2000).connect()
 
 
-async def on_micropython(**settings) -> str:
+async def on_micropython(directory: Path, **settings) -> str:
+    file = directory / "settings.json"
+    file.write_text(json.dumps(settings))
     process = await asyncio.create_subprocess_exec(
         micropython(),
         "-X",
         "heapsize=224K",
         str(ROOT / "tests/firmware/mqtt_exercise.py"),
-        json.dumps(settings),
+        str(file),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -214,7 +216,7 @@ async def test_tls_on_micropython(kind, tmp_path: Path):
         )
         await listener.connect()
         await listener.subscribe("board/out")
-        running = asyncio.create_task(on_micropython(**basic, ca=str(ca), name="broker.test"))
+        running = asyncio.create_task(on_micropython(tmp_path, **basic, ca=str(ca), name="broker.test"))
         async with asyncio.timeout(20):
             for number in range(20):
                 assert await listener.receive() == ("board/out", b"%d " % number + b"x" * 3000)
@@ -222,11 +224,15 @@ async def test_tls_on_micropython(kind, tmp_path: Path):
         assert await running == "received board/in enough\ndone\n"
         await listener.close()
 
-        assert "check the CA file" in await on_micropython(**basic, ca=str(other), name="broker.test")
-        assert "certificate is for other.test" in await on_micropython(**basic, ca=str(ca), name="other.test")
-        assert "error" in await on_micropython(**basic)
+        assert "check the CA file" in await on_micropython(
+            tmp_path, **basic, ca=str(other), name="broker.test"
+        )
+        assert "certificate is for other.test" in await on_micropython(
+            tmp_path, **basic, ca=str(ca), name="other.test"
+        )
+        assert "error" in await on_micropython(tmp_path, **basic)
         basic["password"] = "wrong-one"
-        refused = await on_micropython(**basic, ca=str(ca), name="broker.test")
+        refused = await on_micropython(tmp_path, **basic, ca=str(ca), name="broker.test")
         assert "error" in refused
         assert "user" in refused
         assert "wrong-one" not in refused
@@ -238,9 +244,9 @@ async def test_a_certificate_for_an_address_and_one_that_has_ended_on_micropytho
     ca.write_bytes(authority.der)
     settings = {"host": "127.0.0.1", "count": 0, "ca": str(ca)}
     with NatsServer(tmp_path / "a", certificate=authority.issue(tmp_path, "127.0.0.2")) as server:
-        assert "certificate is for 127.0.0.1" in await on_micropython(**settings, port=server.port)
+        assert "certificate is for 127.0.0.1" in await on_micropython(tmp_path, **settings, port=server.port)
     with NatsServer(tmp_path / "b", certificate=authority.issue(tmp_path, "127.0.0.1", days=-1)) as server:
-        assert "validity has expired" in await on_micropython(**settings, port=server.port)
+        assert "validity has expired" in await on_micropython(tmp_path, **settings, port=server.port)
 
 
 async def test_what_micropython_says_when_there_is_no_broker(tmp_path: Path):
@@ -248,9 +254,9 @@ async def test_what_micropython_says_when_there_is_no_broker(tmp_path: Path):
     ca = tmp_path / "ca.der"
     ca.write_bytes(authority.der)
     settings = {"host": "127.0.0.1", "count": 0}
-    assert "is the broker running there?" in await on_micropython(**settings, port=free_port())
+    assert "is the broker running there?" in await on_micropython(tmp_path, **settings, port=free_port())
     with NatsServer(tmp_path / "nats") as server:
-        assert "is it a TLS port?" in await on_micropython(**settings, port=server.port, ca=str(ca))
+        assert "is it a TLS port?" in await on_micropython(tmp_path, **settings, port=server.port, ca=str(ca))
 
 
 async def serve_badly(*answers: bytes):
