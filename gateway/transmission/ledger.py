@@ -107,10 +107,12 @@ class LedgerStore:
         """Remember stored bytes whose number is not known; MAX_LOOSE per meter, the oldest go."""
         raise NotImplementedError
 
-    def has_loose(self, meter: bytes, sha256: bytes) -> bool:
+    def remove_loose(self, meter: bytes, sha256: bytes) -> None:
+        """Forget them again; nothing if they are not there."""
         raise NotImplementedError
 
-    def remove_loose(self, meter: bytes, sha256: bytes) -> None:
+    def has(self, meter: bytes, sha256: bytes) -> bool:
+        """Are these bytes known, loose or under any number of this meter? Asked for claims only."""
         raise NotImplementedError
 
     def add_drop(self, meter: bytes, cls: int, epoch: int, first: int, last: int) -> None:
@@ -266,7 +268,7 @@ class Ledger:
         if known is not None:
             self.store.add_loose(meter, known)
             stream.replace(sequence, None)
-        if self.store.has_loose(meter, sha256):
+        if self.store.has(meter, sha256):
             self.store.remove_loose(meter, sha256)
             stream.replace(sequence, sha256)
 
