@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,7 +47,10 @@ WhatArgument = Annotated[
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print("osgp-gateway", version("osgp-gateway"))
+        try:
+            print("osgp-gateway", version("osgp-gateway"))
+        except PackageNotFoundError:
+            print("osgp-gateway (not installed, run from its sources)")
         raise typer.Exit
 
 

@@ -195,7 +195,8 @@ class BrokerSection(_Section):
         default="cloud", description="who must have stored a frame before the gateway forgets it"
     )
     credential_file: SecretFile | None = Field(
-        default=None, description="secret shared with the cloud; its receipts are checked with it"
+        default=None,
+        description="secret shared with the cloud, which proves its receipts; default: the broker's password",
     )
 
     @property
@@ -318,11 +319,11 @@ def _broker_contradictions(broker: dict[str, Any]) -> Iterator[Finding]:
         yield ("broker", "ca_file"), "has no use without TLS: change url to mqtts://, or leave ca_file out"
     if "password_file" in broker and "username" not in broker:
         yield ("broker", "password_file"), "needs a username"
-    if broker.get("custody", "cloud") == "cloud" and "credential_file" not in broker:
+    if broker.get("custody", "cloud") == "cloud" and not {"credential_file", "password_file"} & set(broker):
         yield (
             ("broker", "credential_file"),
-            "is missing: the cloud's receipts are checked with a secret that it shares with this gateway; "
-            'with a plain broker and no cloud, set custody = "broker"',
+            "is missing: the cloud's receipts are checked with a secret that it shares with this gateway, by "
+            'default the broker\'s password; with a plain broker and no cloud, set custody = "broker"',
         )
 
 

@@ -1,0 +1,113 @@
+"""Readings as they stand in the cloud's SQLite database, for the demo: read-only and on the side."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from ..transmission import model, registry
+from ..transmission.model import Reading, Timestamp, Value
+from .values import instant_text, property_name, value_text
+
+# What a line shows first, where a reading has it; the rest is counted.
+_SHOWN = (
+    "OBIS_C.1.0",
+    "OBIS_0.2.0",
+    "OBIS_1.8.0",
+    "OBIS_2.8.0",
+    "OBIS_1.7.0",
+    "OBIS_32.7.0",
+    "OBIS_52.7.0",
+    "OBIS_72.7.0",
+    "OSGP_clock_drift",
+)
+_MOST = 4
+
+_READINGS = """
+SELECT r.id, m.meter_individual_id, r.meter_reading_identifier,
+       r.kind, r.time, r.fraction, r."offset", r.fault_codes
+FROM meter_reading AS r JOIN meter_individual AS m ON m.id = r.meter
+WHERE r.id > ? ORDER BY r.id
+"""
+_VALUES = """
+SELECT d.property_id, v.mantissa, v.exponent, v.unit, v.text_value
+FROM property_value AS v JOIN operational_property_definition AS d ON d.id = v.property
+WHERE v.reading = ? ORDER BY v.position
+"""
+
+
+class Landed:
+    """A reading in the database. `meter_id`: 16 bytes."""
+
+    def __init__(self, meter_id: bytes, reading: Reading) -> None:
+        self.meter_id = meter_id
+        self.reading = reading
+
+    def as_json(self) -> str:
+        raise NotImplementedError
+
+    def as_line(self) -> str:
+        values = {property_name(value.prop): value for value in self.reading.values}
+        names = [name for name in _SHOWN if name in values][:_MOST] or list(values)[:_MOST]
+        shown = [
+            f"{name.removeprefix('OBIS_')} {value_text(values[name])} {values[name].unit or ''}".rstrip()
+            for name in names
+        ]
+        more = len(values) - len(names)
+        text = "   ".join(shown) + (f"   and {more} more" if more else "")
+        return f"{instant_text(self.reading.time)}  {model.KIND_NAMES[self.reading.kind]:<10} {text}"
+
+
+class ReadingsTable:
+    """The database at `path`, which may not be there yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._last = 0
+
+    def new(self) -> list[Landed]:
+        """What has landed since the last call."""
+        try:
+            if self._connection is None:
+                self._connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
+            return [
+                self._landed(*row) for row in self._connection.execute(_READINGS, (self._last,)).fetchall()
+            ]
+        except sqlite3.OperationalError:
+            return []  # no file, no tables yet, or locked at this moment: the next look tells
+
+    def _landed(
+        self,
+        row: int,
+        meter: str,
+        identifier: str,
+        kind: int,
+        seconds: int,
+        fraction: str,
+        offset: int | None,
+        faults: str,
+    ) -> Landed:
+        assert self._connection is not None
+        values = [
+            Value(_number(name), mantissa, exponent, unit, text)
+            for name, mantissa, exponent, unit, text in self._connection.execute(_VALUES, (row,))
+        ]
+        self._last = row
+        reading = Reading(
+            kind,
+            Timestamp(seconds, fraction, offset),
+            values,
+            [fault for fault in faults.split(",") if fault],
+            identifier=bytes.fromhex(identifier),
+        )
+        return Landed(bytes.fromhex(meter), reading)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _number(name: str) -> int | str:
+    number = registry.number(name)
+    return name if number is None else number

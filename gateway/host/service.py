@@ -1,0 +1,99 @@
+"""`osgp-gateway run`: the gateway as a service, until SIGINT or SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from pathlib import Path
+
+from ..core.gateway import Gateway
+from ..core.memory_outbox import MemoryOutbox
+from ..core.meter_task import MeterSettings
+from ..errors import ConfigurationError
+from ..transmission import model
+from ..transmission.custody import hop_key
+from . import config
+from .links import parse_port
+from .logs import log
+from .meter_access import MeterAccess
+from .mqtt import MqttBroker, tls_context
+from .secret_files import read_secret
+from .signals import until_ended
+
+# A day and more of one household at the default schedule.
+_OUTBOX_BYTES = 16 * 1024 * 1024
+
+
+async def run(path: Path, recordings: Path | None = None) -> None:
+    """Raises ConfigurationError for what is wrong at the start; what fails later is logged and tried again.
+
+    `recordings`: a directory; each meter's link traffic is recorded there as <name>.jsonl.
+    """
+    settings = config.load(path)
+    with ExitStack() as stack:
+        meters = []
+        for section in settings.meter:
+            access = MeterAccess(
+                parse_port(section.port), section.key_file, section.baud, section.security == "rc4"
+            )
+            log("info", f"{section.name}: the key is written as {access.key_form}")
+            if recordings is not None:
+                recorder = access.record_to(recordings / f"{section.name}.jsonl")
+                stack.callback(recorder.close)
+                log("info", f"{section.name}: link traffic is recorded to {recorder.path}")
+            meters.append(_meter(section, access))
+        gateway = Gateway(meters, _broker(settings), MemoryOutbox(_OUTBOX_BYTES), log, _custody_key(settings))
+        log("info", f"gateway {settings.gateway.id} starts with {len(meters)} meter{'s' * (len(meters) > 1)}")
+        running = asyncio.create_task(gateway.run())
+        ending = asyncio.create_task(until_ended())
+        await asyncio.wait((running, ending), return_when=asyncio.FIRST_COMPLETED)
+        log("info", "ending")
+        for task in (running, ending):
+            task.cancel()
+        await asyncio.wait((running, ending))
+        if not running.cancelled():
+            running.result()
+
+
+def _meter(section: config.MeterSection, access: MeterAccess) -> MeterSettings:
+    schedule = section.schedule
+    return MeterSettings(
+        section.name,
+        access.open,
+        meter_id=section.id,
+        serial=section.serial,
+        intervals_ms={
+            model.PRESENT: schedule.present,
+            model.REGISTERS: schedule.registers,
+            model.CLOCK: schedule.clock,
+        },
+    )
+
+
+def _broker(settings: config.Configuration) -> MqttBroker:
+    section = settings.broker
+    return MqttBroker(
+        section.host,
+        section.port,
+        settings.gateway.id,
+        tls=tls_context(section.ca_file) if section.tls else None,
+        username=section.username,
+        password=_text(section.password_file) if section.password_file else None,
+    )
+
+
+def _custody_key(settings: config.Configuration) -> bytes | None:
+    """The hop's key, or None where the broker's acknowledgement counts."""
+    section = settings.broker
+    if section.custody == "broker":
+        return None
+    file = section.credential_file or section.password_file
+    assert file is not None  # config.load has seen to it
+    return hop_key(read_secret(file))
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_secret(path).decode()
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}: holds no text in UTF-8") from None

@@ -1,0 +1,204 @@
+"""The running gateway: what it says when something is missing, and that it goes on when it comes back."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.host.mqtt import MqttBroker
+from tests.brokers import NatsServer, free_port
+from tests.processes import Program
+
+KEY = "ABCDEFGHIJKLMNOPQRST"
+WRONG_KEY = "abcdefghijklmnopqrst"
+PASSWORD = "the-broker-password"
+# Everything runs ten times as fast.
+ENVIRONMENT = {"OSGP_TIME": "10"}
+
+CONFIGURATION = """\
+[gateway]
+id = "test-gateway"
+
+[broker]
+url = "mqtt://127.0.0.1:{broker}"
+username = "house"
+password_file = "password"
+custody = "broker"
+
+[[meter]]
+name = "house"
+port = "{port}"
+key_file = "{key}"
+
+[meter.schedule]
+present = "5s"
+registers = "30s"
+clock = "1h"
+"""
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    for name, text in (("key", KEY), ("wrong-key", WRONG_KEY), ("password", PASSWORD)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600)
+    return tmp_path
+
+
+@pytest.fixture
+def meter(directory: Path) -> Iterator[Program]:
+    """The virtual meter behind a USB adapter that can be pulled (SIGUSR1) and plugged in (SIGUSR2)."""
+    with program(
+        "simulate",
+        "--listen",
+        "pty",
+        "--link",
+        directory / "usb",
+        "--key-file",
+        directory / "key",
+        "--baud",
+        "fast",
+    ) as running:
+        running.expect("listening on")
+        yield running
+        assert running.end() == 0
+
+
+@pytest.fixture
+def broker(directory: Path) -> Iterator[NatsServer]:
+    server = NatsServer(directory / "nats", users={"house": PASSWORD, "watcher": "w"})
+    yield server
+    server.stop()
+
+
+def program(*arguments: object) -> Program:
+    return Program("gateway.host.cli", *arguments, environment=ENVIRONMENT)
+
+
+def gateway(directory: Path, broker: int, key: str = "key", port: object = None) -> Program:
+    file = directory / "gateway.toml"
+    file.write_text(CONFIGURATION.format(broker=broker, port=port or directory / "usb", key=key))
+    return program("run", "-c", file)
+
+
+async def watch(broker: NatsServer) -> MqttBroker:
+    watcher = MqttBroker("127.0.0.1", broker.port, "watcher", username="watcher", password="w")
+    await watcher.connect()
+    await watcher.subscribe("smartMeterMessage/#")
+    return watcher
+
+
+async def frame(watcher: MqttBroker) -> str:
+    """The topic of the next frame."""
+    async with asyncio.timeout(30):
+        while True:
+            topic, _ = await watcher.receive()
+            if topic.endswith("/compact"):
+                return topic
+
+
+def ends_well(running: Program) -> None:
+    assert running.end() == 0, running.said()
+    said = running.said()
+    assert "Traceback" not in said, said
+    for secret in (KEY, KEY[:16], WRONG_KEY, PASSWORD):
+        assert secret not in said
+
+
+async def test_frames_flow_and_come_back_after_the_adapter_was_pulled(directory, meter, broker):
+    broker.start()
+    watcher = await watch(broker)
+    with gateway(directory, broker.port) as running:
+        await frame(watcher)
+        meter.process.send_signal(signal.SIGUSR1)
+        await asyncio.to_thread(running.expect, "went away.*plug it in again")
+        await asyncio.to_thread(running.expect, "no such port")
+        meter.process.send_signal(signal.SIGUSR2)
+        await asyncio.to_thread(running.expect, "house: working")
+        await watcher.close()
+        watcher = await watch(broker)  # which has nothing of before
+        await frame(watcher)
+        await asyncio.to_thread(ends_well, running)
+    await watcher.close()
+
+
+async def test_an_absent_broker_is_told_and_frames_flow_when_it_comes(directory, meter, broker):
+    with gateway(directory, broker.port) as running:
+        await asyncio.to_thread(running.expect, f"127.0.0.1:{broker.port}: connection refused")
+        await asyncio.to_thread(broker.start)
+        watcher = await watch(broker)
+        await frame(watcher)
+        await watcher.close()
+        await asyncio.to_thread(broker.stop)
+        await asyncio.to_thread(running.expect, "was lost")
+        await asyncio.to_thread(broker.start)
+        watcher = await watch(broker)
+        await frame(watcher)
+        await watcher.close()
+        await asyncio.to_thread(ends_well, running)
+
+
+def test_wrong_credentials_are_told(directory, meter, broker):
+    broker.start()
+    (directory / "password").write_text("not-" + PASSWORD[:5])
+    with gateway(directory, broker.port) as running:
+        running.expect("refused the user house or the password")
+        ends_well(running)
+
+
+def test_a_wrong_key_is_told_once_and_the_gateway_stays(directory, meter):
+    with gateway(directory, free_port(), key="wrong-key") as running:
+        running.expect("refused the key")
+        assert running.process.poll() is None
+        ends_well(running)
+
+
+def test_a_port_that_is_not_there_is_told_and_the_gateway_stays(directory):
+    with gateway(directory, free_port(), port="/dev/ttyNONE") as running:
+        running.expect("no such port")
+        assert running.process.poll() is None
+        ends_well(running)
+
+
+async def test_a_meter_that_refuses_now_and_then_is_read_all_the_same(directory, broker):
+    broker.start()
+    watcher = await watch(broker)
+    with program(
+        "simulate", "--key-file", directory / "key", "--baud", "fast", "--refuse", "150"
+    ) as simulated:
+        address = simulated.expect("listening on (.*)")[1]
+        with gateway(directory, broker.port, port=address) as running:
+            for _ in range(5):
+                await frame(watcher)
+            await asyncio.to_thread(ends_well, running)
+    await watcher.close()
+
+
+def test_link_traffic_is_recorded_on_request(directory, meter):
+    file = directory / "gateway.toml"
+    file.write_text(CONFIGURATION.format(broker=free_port(), port=directory / "usb", key="key"))
+    with program("run", "-c", file, "--record", directory) as running:
+        running.expect("house: working")
+        ends_well(running)
+    recording = (directory / "house.jsonl").read_text()
+    assert '"received"' in recording and KEY not in recording and KEY[:16].encode().hex() not in recording
+
+
+def test_interrupted_by_ctrl_c(directory, meter):
+    with gateway(directory, free_port()) as running:
+        running.expect("starts with 1 meter")
+        assert running.end(signal.SIGINT) == 0
+        assert "Traceback" not in running.said()
+
+
+def test_the_journal_gets_levels_instead_of_times(directory):
+    file = directory / "gateway.toml"
+    file.write_text(CONFIGURATION.format(broker=free_port(), port="/dev/ttyNONE", key="key"))
+    with Program(
+        "gateway.host.cli", "run", "-c", file, environment={**ENVIRONMENT, "JOURNAL_STREAM": "8:1"}
+    ) as running:
+        running.expect("^<6>gateway test-gateway starts")
+        running.expect("^<4>.*no such port")
+        ends_well(running)
