@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from .link import Link
     from .mep.machine import Event, Machine
 
-# What adapters, operating system and event loop add to every wait: 16 ms in a USB adapter's latency timer
-# alone. Without it, a meter that takes all its time would never be heard.
+# What adapters, operating system and event loop add to every wait, in real milliseconds however time is
+# scaled: 16 ms in a USB adapter's latency timer alone. Without it, a meter that takes all its time would
+# never be heard.
 _MARGIN_MS = const(50)
 # Within a frame: the meter pauses 25 ms (MEP guide, "Response timing"), adapters and serial servers gather
 # bytes. Only a frame that was cut off waits so long, so it is generous.
-_GAP_MS = const(300)
+_GAP_MS = const(250)
 _GAP_BYTES = const(32)  # a UART's queue may gather that many before it tells
 # A line that takes no bytes for so long is stuck.
 _STALL_MS = const(5000)
@@ -47,11 +48,13 @@ class Pump:
         self._link = link
         self._machine = machine
         self._baud = baud
-        self._response_ms = response_ms + _MARGIN_MS
+        margin_ms = _MARGIN_MS * clock.scale()
+        self._response_ms = response_ms + margin_ms
         self._spacing_ms = spacing_ms
-        self._gap_ms = _GAP_MS + self._line_ms(_GAP_BYTES)
+        self._gap_ms = _GAP_MS + self._line_ms(_GAP_BYTES) + margin_ms
         # By then the answer is there, even behind a late one to an earlier request.
         self._patience_ms = 2 * (self._response_ms + self._line_ms(largest) + self._gap_ms)
+        self._stall_ms = _STALL_MS + margin_ms
         self._on_alert = on_alert
         self._reader: asyncio.Task[None] | None = None
         self._arrived = asyncio.Event()
@@ -124,7 +127,7 @@ class Pump:
         self._check()
         line_ms = self._line_ms(len(frame))
         try:
-            await clock.wait_for_ms(self._link.write(frame), line_ms + _STALL_MS)
+            await clock.wait_for_ms(self._link.write(frame), line_ms + self._stall_ms)
         except Expired:
             self._lose("it takes no bytes")
             self._check()

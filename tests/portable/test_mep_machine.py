@@ -151,7 +151,7 @@ class MachineTest(unittest.TestCase):
     def test_a_length_that_no_frame_has_makes_garbage_until_the_line_is_quiet(self):
         request = self.ask()
         self.assertEqual(self.machine.receive(b"\x01\xdd" + answer(request, REPLY)), [])
-        self.assertEqual(self.machine.receive(answer(request, REPLY)), [])
+        self.assertEqual(self.machine.receive(answer(request, REPLY) + b"\x55"), [])
         self.assertTrue(self.machine.unfinished)
         self.again(self.machine.silence())
         self.assertFalse(self.machine.unfinished)
@@ -164,6 +164,33 @@ class MachineTest(unittest.TestCase):
         self.assertEqual(len(response), 2 + 476)
         self.assertEqual(self.machine.receive(response), [(events.ANSWER, reply)])
         self.assertEqual(len(table_data(message, reply)), 465)
+
+    def test_an_answer_behind_noise_is_found_when_the_line_is_quiet(self):
+        for noise in (b"\0", b"\xff", b"\x01", b"\x13\x37\0", b"\0\0\0", bytes(range(1, 33)), b"\0\x40"):
+            request = self.ask()
+            found = self.machine.receive(noise + answer(request, REPLY))
+            self.assertFalse([kind for kind, _ in found if kind != events.ALERT])
+            self.assertEqual(self.machine.silence(), (events.ANSWER, REPLY), noise)
+            self.assertFalse(self.machine.unfinished)
+
+    def test_the_longest_answer_behind_noise_is_found(self):
+        for noise, found in ((b"\xff" * 32, True), (b"\xff" * 33, False)):
+            message = read_message(23, 0, 465)
+            reply = b"\0\x01\xd1" + bytes(465)
+            response = noise + answer(self.ask(message), reply)
+            for at in range(len(response)):
+                self.assertEqual(self.machine.receive(response[at : at + 1]), [])
+            self.assertEqual(self.machine.silence() == (events.ANSWER, reply), found)
+            self.machine.abandon()
+
+    def test_nothing_behind_noise_is_believed_without_its_digest(self):
+        request = self.ask()
+        spoiled = bytearray(b"\xff" + answer(request, REPLY))
+        spoiled[6] ^= 1
+        for received in (bytes(spoiled), b"\xff" + framed(b"\x0b"), b"\xff" + framed(b"\x0b" + bytes(8))):
+            self.ask()
+            self.assertEqual(self.machine.receive(received), [])
+            self.assertEqual(self.machine.silence(), SEND)
 
     def test_only_garbage_is_a_protocol_error(self):
         self.ask()

@@ -272,6 +272,15 @@ class MeterTest(unittest.TestCase):
 
         self.run_with(scenario)
 
+    def test_noise_right_before_every_answer_is_seen_through(self):
+        async def scenario(meter, link, far):
+            for noise in (b"\0", b"\xff", b"\x5a\xa5"):
+                far.script = [lambda frame, noise=noise: noise + far.respond(frame)]
+                self.assertEqual(await meter.read(23, 0, 9), b"registers")
+            self.assertEqual(len(link.sent), 3)
+
+        self.run_with(scenario)
+
     def test_noise_before_a_request_is_waited_out(self):
         async def scenario(meter, link, far):
             await meter.read(23, 0, 9)

@@ -119,9 +119,15 @@ class Machine:
 
     def silence(self) -> "Event | None":
         """The time for an answer is over."""
-        self.pause()
         if self._state != _WAITING:
+            self.pause()
             return None
+        messages = self._framer.behind_noise()
+        self.pause()
+        for message in messages:
+            response = self._proven(message)
+            if response is not None:
+                return self._believe(response)
         if self._repeats == _MAX_REPEATS:
             from .responses import no_answer
 
@@ -157,19 +163,25 @@ class Machine:
         self._state = _READY
 
     def _judge(self, message: bytes) -> "Event":
-        if len(message) > DIGEST_BYTES:
-            response: bytes | bytearray = message[:-DIGEST_BYTES]
-            if self._cipher is not None:
-                response = self._cipher.crypt(response, False)
-            digest = self._digest.copy()
-            digest.update(response)
-            if digest.proves(message[-DIGEST_BYTES:]):
-                return self._believe(bytes(response))
+        response = self._proven(message)
+        if response is not None:
+            return self._believe(response)
         # Appendix B: 0B is never encrypted. It has no data, and a digest that no guide specifies, or none.
         if message[0] == AUTHENTICATION_FAILURE and len(message) in (1, 1 + DIGEST_BYTES):
             return self._refused()
         self._unproven += 1
         return events.IGNORED, None
+
+    def _proven(self, message: bytes) -> "bytes | None":
+        """The response in `message` if its digest fits the request that waits."""
+        if len(message) <= DIGEST_BYTES:
+            return None
+        response: bytes | bytearray = message[:-DIGEST_BYTES]
+        if self._cipher is not None:
+            response = self._cipher.crypt(response, False)
+        digest = self._digest.copy()
+        digest.update(response)
+        return bytes(response) if digest.proves(message[-DIGEST_BYTES:]) else None
 
     def _believe(self, response: bytes) -> "Event":
         code = response[0]
