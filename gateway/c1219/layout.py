@@ -49,9 +49,11 @@ def _shape(field: "tuple[Any, ...]", dims: "Dimensions") -> "tuple[int, int]":
         raise TableError(
             "field %s needs the dimension %s, which is not known" % (field[0], missing)
         ) from None
-    if count < 0:
+    if not 0 <= count <= _MAX_SIZE:
         raise TableError("field %s has the dimension %d" % (field[0], count))
-    return count, _size_of(field[1], dims)
+    each = _size_of(field[1], dims)
+    # Elements of an array without bytes say nothing, and any number of them would fit.
+    return (count if each or repeat is None else 0), each
 
 
 def size(fields: "Fields", dims: "Dimensions") -> int:
@@ -119,19 +121,20 @@ class Layout:
         return "%s%02d" % ("ET" if self.table >= 2048 else "BT", self.table & 2047)
 
     def size(self, dims: "Dimensions") -> int:
-        return size(self.fields, dims)
+        """Bytes of the whole table; TableError when no table can be so long."""
+        try:
+            return size(self.fields, dims)
+        except TableError as error:
+            raise TableError("%s: %s" % (self.name, error)) from None
 
     def decode(self, data: "bytes | bytearray", dims: "Dimensions", names: "Sequence[str]" = ()) -> "Table":
         """The named top-level fields, or all. Single fields that this meter lacks are missing from the
         answer, arrays are empty. `data` holds the table from its start; what follows is ignored.
         Too short, or with a value that can't be: TableError."""
-        needed = size(self.fields, dims)
+        needed = self.size(dims)
         if len(data) < needed:
             raise TableError("%s has %d bytes, its dimensions ask for %d" % (self.name, len(data), needed))
-        try:
-            return _decode(self.fields, memoryview(data), dims, names)
-        except TableError as error:
-            raise TableError("%s: %s" % (self.name, error)) from None
+        return _decode(self.fields, memoryview(data), dims, names)
 
     def reads(
         self, dims: "Dimensions", limit: int, names: "Sequence[str]" = (), gap: int = 0
@@ -144,6 +147,7 @@ class Layout:
         """
         plan: list[tuple[int, int]] = []
         start = end = -1
+        self.size(dims)
         for offset, count in _pieces(self.fields, dims, 0, limit, names):
             if start >= 0 and offset - end <= gap and (not limit or offset + count - start <= limit):
                 end = offset + count
@@ -163,7 +167,7 @@ def _pieces(
     for field in fields:
         count, each = _shape(field, dims)
         kind = field[1]
-        if names and field[0] not in names:
+        if not field[0] or (names and field[0] not in names):
             pass
         elif isinstance(kind, int) and BYTES <= kind <= TEXT:
             if count:

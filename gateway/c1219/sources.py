@@ -100,11 +100,6 @@ def default_order(runs: bytes, count: int) -> bytes:
     return bytes(order[:count])
 
 
-def _known(name: str) -> "int | str":
-    number = registry.number(name)
-    return name if number is None else number
-
-
 def obis_of(source: int) -> "tuple[int, int] | None":
     """(C, D) of a source with an OBIS code, else None."""
     for i in range(0, len(_OBIS), 5):
@@ -157,13 +152,13 @@ class Resolver:
     def add(self, name: str, like: "str | None" = None) -> None:
         """Append a property with the exponent and unit that OSGP meters count it in, by the registry;
         one that the registry lacks counts as the property `like`."""
-        prop = _known(name)
+        number = registry.number(name)
+        prop = name if number is None else number
         nth = 1
         while prop in self._taken:
             nth += 1
             prop = "%s_%d" % (name, nth)
         self._taken.add(prop)
-        number = registry.number(name)
         if number is None and like:
             number = registry.number(like)
         if number is None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 # What a meter answers about a table it lacks: "table operation not possible", and on some firmware
 # "requested operation not possible" (MEP guide, tables 2.6 and 2.7).
 _ABSENT = (4, 5)
-_ET04 = const(2052)
+# Read on its own, and often: the rest of ET04's layout is only loaded for who asks for it.
+_ET04 = Layout(2052, ())
 _IDT_VERSION = const(116)
 # Reading over this many bytes costs less than another exchange (9600 baud, one request per 100 ms).
 _GAP = const(48)
@@ -54,13 +55,8 @@ class Tables:
         answers can't be right, and what Meter.read raises.
         """
         dims = await self.dimensions(layout.needs)
-        try:
-            total = layout.size(dims)
-            reads = layout.reads(dims, self.meter.max_read, names, _GAP)
-        except TableError as error:
-            raise TableError("%s: %s" % (layout.name, error)) from None
-        data = bytearray(total)
-        for offset, count in reads:
+        data = bytearray(layout.size(dims))
+        for offset, count in layout.reads(dims, self.meter.max_read, names, _GAP):
             part = await self.meter.read(layout.table, offset, count)
             if len(part) != count:
                 raise TableError(
@@ -69,6 +65,14 @@ class Tables:
                 )
             data[offset : offset + count] = part
         return layout.decode(data, dims, names)
+
+    async def _read(self, layout: "Layout", offset: int, count: int) -> bytes:
+        part = await self.meter.read(layout.table, offset, count)
+        if len(part) != count:
+            raise TableError(
+                "%s: asked for %d bytes at %d, the meter gave %d" % (layout.name, count, offset, len(part))
+            )
+        return part
 
     async def get_if_there(self, layout: "Layout", *names: str) -> "Table | None":
         """As `get`, None when the meter lacks the table. Asks twice before it believes that, because
@@ -120,7 +124,7 @@ class Tables:
         if self._known and resyncs is not None and resyncs == self._resyncs:
             return
         try:
-            version = (await self.meter.read(_ET04, _IDT_VERSION, 1))[0]
+            version = (await self._read(_ET04, _IDT_VERSION, 1))[0]
         except Refused as refusal:
             if refusal.code not in _ABSENT:
                 raise

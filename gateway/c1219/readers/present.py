@@ -25,22 +25,23 @@ def _demand_name(source: int, demands: bytes) -> "tuple[str, str | None]":
 
     Sources 88 to 103 are the present and previous value of the demands that BT22 selects.
     """
-    d = 4
+    d, chosen = 4, source
     if _PRESENT_DEMAND <= source < _PREVIOUS_DEMAND + 8:
-        d, nth = (
-            (4, source - _PRESENT_DEMAND) if source < _PREVIOUS_DEMAND else (5, source - _PREVIOUS_DEMAND)
-        )
+        nth = source - _PRESENT_DEMAND
+        if nth >= 8:
+            d, nth = 5, nth - 8
         if nth >= len(demands):
             return name_of(source), None
-        source = demands[nth]
-    code = obis_of(source)
+        chosen = demands[nth]
+    code = obis_of(chosen)
     if code is None:
         return name_of(source), None
     return obis_name(code[0], d, 0), "OBIS_%d.7.0" % code[0]
 
 
 async def _columns(tables: "Tables") -> "Columns":
-    columns: Columns | None = tables.memo.get("present")
+    memo = tables.memo  # of this moment: what is derived from dropped dimensions goes with them
+    columns: Columns | None = memo.get("present")
     if columns is not None:
         return columns
     dims = await tables.dimensions(BT28.needs)
@@ -61,7 +62,7 @@ async def _columns(tables: "Tables") -> "Columns":
             resolver.add(*_demand_name(source, demands))
         else:
             resolver.add(name_of(source))
-    tables.memo["present"] = resolver.columns
+    memo["present"] = resolver.columns
     return resolver.columns
 
 

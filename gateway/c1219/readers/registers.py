@@ -67,11 +67,11 @@ def _add_summation(resolver: "Resolver", dims: "Dimensions", position: int, sour
     if APPARENT_ENERGY <= position < APPARENT_ENERGY + 4 and (code is None or code[1] != 8):
         # The guide gives these summations of firmware 4 a place, but no source id.
         name = "OSGP_apparent_energy_quadrant_%d" % (position - APPARENT_ENERGY + 1)
-        resolver.add("%s_tier_%d" % (name, tier) if tier else name, "OBIS_9.8.0")
+        resolver.add("%s_tier_%d" % (name, tier) if tier else name)
     elif source == UNUSED or (tier and source in _NOT_IN_TIERS):
         resolver.skip()
     elif source == _OUTAGE_DURATION and _V2_00 <= dims["firmware"] < _V2_10:
-        resolver.add("OSGP_power_outage_minutes", "OBIS_0.8.0")
+        resolver.add("OSGP_power_outage_minutes")
     else:
         resolver.add(name_of(source, tier), name_of(source))
 
@@ -125,7 +125,8 @@ def _add_block(resolver: "Resolver", dims: "Dimensions", selection: "Table", tie
 
 async def _columns(tables: "Tables") -> "tuple[Columns, bytes]":
     """The columns of all blocks, and for each coincident the index of its demand."""
-    known: tuple[Columns, bytes] | None = tables.memo.get("registers")
+    memo = tables.memo  # of this moment: what is derived from dropped dimensions goes with them
+    known: tuple[Columns, bytes] | None = memo.get("registers")
     if known is not None:
         return known
     dims = await tables.dimensions(BT23.needs)
@@ -141,7 +142,7 @@ async def _columns(tables: "Tables") -> "tuple[Columns, bytes]":
     for tier in range(dims["tiers"] + 1):
         _add_block(resolver, dims, selection, tier)
     known = resolver.columns, bytes(selection["coincident_demands"])
-    tables.memo["registers"] = known
+    memo["registers"] = known
     return known
 
 
