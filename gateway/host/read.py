@@ -69,8 +69,7 @@ def as_object(reading: Reading, about: dict[str, str]) -> dict[str, Any]:
 
 
 def print_table(reading: Reading, about: dict[str, str]) -> None:
-    title = f"{model.KIND_NAMES[reading.kind]} of meter {about['serial']}, {instant_text(reading.time)}"
-    table = Table(title=title, title_justify="left")
+    table = Table()
     table.add_column("property")
     table.add_column("value", justify="right")
     table.add_column("unit")
@@ -82,4 +81,6 @@ def print_table(reading: Reading, about: dict[str, str]) -> None:
         if with_dates:
             cells.append(instant_text(value.date) if value.date else "")
         table.add_row(*cells)
+    # Apart from the table, whose title would be folded to the table's width.
+    print(f"{model.KIND_NAMES[reading.kind]} of meter {about['serial']}, {instant_text(reading.time)}")
     Console().print(table)
