@@ -11,7 +11,6 @@ from ..core.memory_outbox import MemoryOutbox
 from ..core.meter_task import MeterSettings
 from ..errors import ConfigurationError
 from ..transmission import model
-from ..transmission.custody import hop_key
 from . import config
 from .links import parse_port
 from .logs import log
@@ -42,7 +41,7 @@ async def run(path: Path, recordings: Path | None = None) -> None:
                 stack.callback(recorder.close)
                 log("info", f"{section.name}: link traffic is recorded to {recorder.path}")
             meters.append(_meter(section, access))
-        gateway = Gateway(meters, _broker(settings), MemoryOutbox(_OUTBOX_BYTES), log, _custody_key(settings))
+        gateway = Gateway(meters, _broker(settings), MemoryOutbox(_OUTBOX_BYTES), log, _credential(settings))
         log("info", f"gateway {settings.gateway.id} starts with {len(meters)} meter{'s' * (len(meters) > 1)}")
         running = asyncio.create_task(gateway.run())
         ending = asyncio.create_task(until_ended())
@@ -82,14 +81,14 @@ def _broker(settings: config.Configuration) -> MqttBroker:
     )
 
 
-def _custody_key(settings: config.Configuration) -> bytes | None:
-    """The hop's key, or None where the broker's acknowledgement counts."""
+def _credential(settings: config.Configuration) -> bytes | None:
+    """What proves the cloud's receipts, or None where the broker's acknowledgement counts."""
     section = settings.broker
     if section.custody == "broker":
         return None
     file = section.credential_file or section.password_file
     assert file is not None  # config.load has seen to it
-    return hop_key(read_secret(file))
+    return read_secret(file)
 
 
 def _text(path: Path) -> str:

@@ -1,21 +1,16 @@
 """The MQTT client against a real broker, and what it says when there is none."""
 
 import asyncio
-import datetime
-import ipaddress
 import socket
 import ssl
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from gateway.errors import BrokerError
+from gateway.errors import BrokerError, ConfigurationError
 from gateway.host.mqtt import MqttBroker, tls_context
 from tests.brokers import NatsServer, free_port, nats
+from tests.certificates import Authority
 
 
 @pytest.fixture(scope="module")
@@ -128,36 +123,18 @@ async def test_use_without_a_connection():
         await client(1).publish("a", b"")
 
 
-def certificate(directory: Path, address: str) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test broker")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    files = directory / f"{address}.pem", directory / f"{address}.key"
-    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return files
+@pytest.fixture
+def authority(tmp_path: Path) -> tuple[Authority, Path]:
+    """A certificate authority, and its certificate in a file."""
+    made = Authority()
+    file = tmp_path / "ca.pem"
+    file.write_text(ssl.DER_cert_to_PEM_cert(made.der))
+    return made, file
 
 
-async def test_tls_is_verified(tmp_path: Path):
-    files = certificate(tmp_path, "127.0.0.1")
-    with NatsServer(tmp_path / "nats", certificate=files) as server:
-        trusting = client(server.port, tls=tls_context(files[0]))
+async def test_tls_is_verified(tmp_path: Path, authority: tuple[Authority, Path]):
+    with NatsServer(tmp_path / "nats", certificate=authority[0].issue(tmp_path, "127.0.0.1")) as server:
+        trusting = client(server.port, tls=tls_context(authority[1]))
         await trusting.connect()
         await trusting.publish("a", b"secret")
         await trusting.close()
@@ -165,11 +142,21 @@ async def test_tls_is_verified(tmp_path: Path):
             await client(server.port, tls=tls_context(None)).connect()
 
 
-async def test_a_certificate_for_another_name_is_refused(tmp_path: Path):
-    files = certificate(tmp_path, "127.0.0.2")
+@pytest.mark.parametrize(
+    ("name", "days", "reason"),
+    [("127.0.0.2", 1, r"another name than 127\.0\.0\.1"), ("127.0.0.1", -1, "has expired")],
+)
+async def test_a_certificate_that_does_not_hold(name, days, reason, tmp_path, authority):
+    files = authority[0].issue(tmp_path, name, days=days)
     with NatsServer(tmp_path / "nats", certificate=files) as server:
-        with pytest.raises(BrokerError, match=r"another name than 127\.0\.0\.1"):
-            await client(server.port, tls=tls_context(files[0])).connect()
+        with pytest.raises(BrokerError, match=reason):
+            await client(server.port, tls=tls_context(authority[1])).connect()
+
+
+def test_a_ca_file_that_is_none(tmp_path: Path):
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(ConfigurationError, match="holds no certificates"):
+        tls_context(tmp_path / "ca.pem")
 
 
 async def test_tls_to_a_plain_port(server):
