@@ -280,7 +280,7 @@ class MachineTest(unittest.TestCase):
             (1, "firmware"),
             (2, "firmware lacks"),
             (3, "advanced key"),
-            (4, "procedure sequence number"),
+            (4, "absent from this firmware or shorter"),
             (5, "not to be accessed"),
             (6, "busy"),
             (7, "not ready"),
@@ -294,6 +294,11 @@ class MachineTest(unittest.TestCase):
             self.assertIn(words, str(error))
             self.assertIn("reading 4 bytes of BT23 from offset 0: the meter answered %02X" % code, str(error))
         self.still_works()
+
+    def test_a_refused_procedure_call_says_to_call_again_with_the_next_number(self):
+        error = self.failure(self.machine.receive(answer(self.ask(write_message(7, b"\x11\x08\x07")), b"\4")))
+        self.assertIn("writing BT07", str(error))
+        self.assertIn("procedure sequence number: call again with the next", str(error))
 
     def test_a_refused_full_read_says_that_the_table_may_be_too_long(self):
         error = self.failure(self.machine.receive(answer(self.ask(read_message(2101)), b"\4")))

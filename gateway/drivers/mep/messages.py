@@ -11,6 +11,8 @@ OK = 0x00
 AUTHENTICATION_FAILURE = 0x0B
 INVALID_SEQUENCE = 0x0C
 
+PROCEDURES = 7  # BT07, procedure initiation
+
 _FULL_READ = const(0x30)
 _PARTIAL_READ = const(0x3F)
 _FULL_WRITE = const(0x40)
@@ -53,7 +55,7 @@ def table_data(request: bytes, response: bytes) -> bytes:
 
     For a write it is empty.
     """
-    if request[0] in (_FULL_WRITE, _PARTIAL_WRITE):
+    if is_write(request):
         return b""
     carried = len(response) - READ_OVERHEAD
     if carried < 0:
@@ -81,6 +83,10 @@ def table_of(request: bytes) -> int:
 
 def is_full_read(request: bytes) -> bool:
     return bool(request[0] == _FULL_READ)
+
+
+def is_write(request: bytes) -> bool:
+    return request[0] in (_FULL_WRITE, _PARTIAL_WRITE)
 
 
 def table_name(table: int) -> str:

@@ -1,16 +1,14 @@
 """Response codes as errors that say what to do (MEP guide, chapter 2, table 2.7, and C12.18's own codes)."""
 
 from ...errors import AuthenticationError, MeterError, NoAnswer, ProtocolError, Refused
-from .messages import AUTHENTICATION_FAILURE, describe, is_full_read, table_of
+from .messages import AUTHENTICATION_FAILURE, PROCEDURES, describe, is_full_read, is_write, table_of
 
 _MEANINGS = {
     0x01: "unrecognized request: it does not know this kind of request; its firmware may be too old for it",
     0x02: "unsupported request: its firmware lacks this table or this way to access it",
     0x03: "no permission: the key's rights or the meter's hardware lock forbid it. The basic key (MBK) reads "
     "all tables and writes few; the advanced key (MAK) may do more",
-    0x04: "operation not possible: the table is absent from this firmware or shorter than that; after a "
-    "procedure call (BT07), the meter is busy or has seen this procedure sequence number: call again with "
-    "the next",
+    0x04: "operation not possible: the table is absent from this firmware or shorter than that",
     0x05: "table operation not possible: the table is absent from this firmware, shorter than that, or not "
     "to be accessed in this way",
     0x06: "busy: try again later",
@@ -19,10 +17,17 @@ _MEANINGS = {
     0x0A: "invalid service sequence state: a TLS session is expected or open on this port",
 }
 
+_PROCEDURE_REFUSED = (
+    "operation not possible: the meter is busy, or has seen this procedure sequence number: call again with "
+    "the next"
+)
+
 
 def refusal(code: int, request: bytes) -> MeterError:
     """The error for an authenticated answer to `request` with a `code` other than 00, 0B and 0C."""
     meaning = _MEANINGS.get(code, "a code that the guide does not name")
+    if code == 0x04 and table_of(request) == PROCEDURES and is_write(request):
+        meaning = _PROCEDURE_REFUSED
     if is_full_read(request):
         meaning += "; a table that does not fit into one answer has to be read with offset and count"
     return Refused(
