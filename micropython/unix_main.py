@@ -47,6 +47,7 @@ _BROKER_FIELDS: "dict[str, Any]" = {
     "ca_file": (str, ""),
     "server_name": (str, ""),
     "keep_alive": (int, 60),
+    "credential_file": (str, ""),
 }
 
 
@@ -126,6 +127,7 @@ def make_gateway(settings: "dict[str, Any]") -> "Gateway":
     from gateway.core.meter_task import MeterSettings
     from gateway.drivers.mep.key import parse_key
     from gateway.drivers.mep.meter import MepMeter
+    from gateway.transmission.custody import hop_key
     from gateway.transmission.model import KIND_NAMES
 
     key, _ = parse_key(read_file(settings["key_file"], "meter's key").decode())
@@ -142,7 +144,15 @@ def make_gateway(settings: "dict[str, Any]") -> "Gateway":
         intervals_ms={KIND_NAMES.index(kind): 1000 * s for kind, s in settings["schedule"].items()},
         reads_per_hour=settings["reads_per_hour"],
     )
-    return Gateway([meter], make_broker(settings["broker"]), MemoryOutbox(settings["outbox_bytes"]), log)
+    broker = settings["broker"]
+    credential = broker["credential_file"]
+    return Gateway(
+        [meter],
+        make_broker(broker),
+        MemoryOutbox(settings["outbox_bytes"]),
+        log,
+        hop_key(read_file(credential, "credential").strip()) if credential else None,
+    )
 
 
 def log(level: str, text: str) -> None:
