@@ -6,7 +6,8 @@ completed period's (D = 5). A source that no list knows keeps its number: "OSGP_
 """
 
 from .._compat import TYPE_CHECKING, const
-from ..transmission import registry
+from ..transmission.registry import exponent, unit
+from ..transmission.registry import number as property_number
 
 if TYPE_CHECKING:
     Column = tuple[int | str, int, str | None]
@@ -136,8 +137,9 @@ class Resolver:
     for a column that carries nothing.
 
     What comes a second time gets its name with "_2" and so on: two demands of one source, or a second
-    occurrence, are different values. `shift` is added to the exponent of kWh and kvarh: energy that
-    the meter counts in units of 10 or 100 (ET55).
+    occurrence, are different values. `shift` is added to the exponents of energy, which the meter
+    may count in units of 10 or 100 (ET55). The guide says so of Wh and varh, in words older than the
+    registers for VAh; those have the same digits to roll over in, so the same unit is taken for them.
     """
 
     def __init__(self, shift: int = 0) -> None:
@@ -152,7 +154,7 @@ class Resolver:
     def add(self, name: str, like: "str | None" = None) -> None:
         """Append a property with the exponent and unit that OSGP meters count it in, by the registry;
         one that the registry lacks counts as the property `like`."""
-        number = registry.number(name)
+        number = property_number(name)
         prop = name if number is None else number
         nth = 1
         while prop in self._taken:
@@ -160,11 +162,11 @@ class Resolver:
             prop = "%s_%d" % (name, nth)
         self._taken.add(prop)
         if number is None and like:
-            number = registry.number(like)
+            number = property_number(like)
         if number is None:
             self.columns.append((prop, 0, None))
             return
-        unit = registry.unit(number)
-        shift = self._shift if unit in ("kWh", "kvarh") else 0
+        shown = unit(number)
+        shift = self._shift if shown in ("kWh", "kvarh", "kVAh") else 0
         # One string for all columns of a unit.
-        self.columns.append((prop, registry.exponent(number) + shift, self._units.setdefault(unit, unit)))
+        self.columns.append((prop, exponent(number) + shift, self._units.setdefault(shown, shown)))

@@ -1,8 +1,9 @@
 """What readers share."""
 
 from ... import clock
-from ...transmission import registry
 from ...transmission.model import Timestamp, Value
+from ...transmission.registry import fault_number
+from ...transmission.registry import number as property_number
 
 
 def now() -> Timestamp:
@@ -12,13 +13,13 @@ def now() -> Timestamp:
 
 def prop(name: str) -> "int | str":
     """The registry's number of a property, or its name where the registry lacks it."""
-    number = registry.number(name)
+    number = property_number(name)
     return name if number is None else number
 
 
 def fault(name: str) -> "int | str":
     """The registry's number of a fault code, or its text where the registry lacks it."""
-    number = registry.fault_number(name)
+    number = fault_number(name)
     return name if number is None else number
 
 
