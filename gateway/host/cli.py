@@ -164,7 +164,10 @@ def record(
         asyncio.run(reading.read(access, kinds, as_json=False))
     finally:
         recorder.close()
-        print(f"recorded to {output}", file=sys.stderr)
+        if not recorder.failure:
+            print(f"recorded to {output}", file=sys.stderr)
+    if recorder.failure:
+        raise typer.Exit(1)
 
 
 @app.command()

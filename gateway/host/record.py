@@ -15,15 +15,19 @@ serial number and readings; nothing of that is hidden, so whoever passes a recor
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any, TextIO
 
 from .. import clock
 from ..drivers.link import Link
-from ..errors import ConfigurationError, GatewayError, LinkError
+from ..errors import ConfigurationError, LinkError
 from .values import utc_text
+
+_log = logging.getLogger("gateway.record")
 
 FORMAT = "osgp-gateway link"
 VERSION = 1
@@ -34,11 +38,16 @@ EVENT = "event"
 
 
 class Recorder:
-    """Writes a recording; lives as long as its file, over any number of connections."""
+    """Writes a recording; lives as long as its file, over any number of connections.
+
+    When the file can't be written any more the recording ends, with `failure` saying why; reading the
+    meter goes on.
+    """
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         """`about`: port, baud, protocol and security. Raises ConfigurationError if the file can't be made."""
         self.path = path
+        self.failure = ""
         self._started = clock.monotonic_ms()
         try:
             # Readings are private: the file is its owner's alone, and an older recording stays as it is.
@@ -54,14 +63,18 @@ class Recorder:
         self._line({"ms": clock.monotonic_ms() - self._started, what: content})
 
     def _line(self, entry: dict[str, Any]) -> None:
+        if self.failure:
+            return
         try:
             self._file.write(json.dumps(entry) + "\n")
             self._file.flush()  # the last lines before a crash are the ones that matter
         except OSError as error:
-            raise GatewayError(f"can't write the recording {self.path}: {error.strerror}") from None
+            self.failure = f"can't write the recording {self.path} any further: {error.strerror}"
+            _log.error("%s", self.failure)
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # told already: what could not be written is still in its buffer
+            self._file.close()
 
 
 class RecordingLink(Link):

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import ExitStack
 from pathlib import Path
 
+from .. import clock
 from ..core.gateway import Gateway
 from ..core.memory_outbox import MemoryOutbox
 from ..core.meter_task import MeterSettings
@@ -26,7 +27,8 @@ _OUTBOX_BYTES = 16 * 1024 * 1024
 async def run(path: Path, recordings: Path | None = None) -> None:
     """Raises ConfigurationError for what is wrong at the start; what fails later is logged and tried again.
 
-    `recordings`: a directory; each meter's link traffic is recorded there as <name>.jsonl.
+    `recordings`: a directory; each meter's link traffic is recorded there, in a new
+    file for each start.
     """
     settings = config.load(path)
     with ExitStack() as stack:
@@ -37,7 +39,7 @@ async def run(path: Path, recordings: Path | None = None) -> None:
             )
             log("info", f"{section.name}: the key is written as {access.key_form}")
             if recordings is not None:
-                recorder = access.record_to(recordings / f"{section.name}.jsonl")
+                recorder = access.record_to(recordings / f"{section.name}-{clock.utc_ms() // 1000}.jsonl")
                 stack.callback(recorder.close)
                 log("info", f"{section.name}: link traffic is recorded to {recorder.path}")
             meters.append(_meter(section, access))

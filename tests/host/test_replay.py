@@ -8,7 +8,7 @@ import pytest
 
 from gateway import clock
 from gateway.drivers.mep.meter import MepMeter
-from gateway.errors import AuthenticationError, ConfigurationError, GatewayError, NoAnswer, Refused
+from gateway.errors import AuthenticationError, ConfigurationError, NoAnswer, Refused
 from gateway.host import record, replay
 from gateway.host.links import Port
 from gateway.host.record import Recorder, RecordingLink
@@ -230,11 +230,17 @@ def test_an_older_recording_is_not_overwritten(tmp_path: Path):
         Recorder(tmp_path / "absent" / "line.jsonl", ABOUT)
 
 
-def test_a_full_disk_is_told(tmp_path: Path):
+async def test_a_full_disk_ends_the_recording_not_the_reading(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     recorder = Recorder(tmp_path / "line.jsonl", ABOUT)
     recorder._file.close()
-    recorder._file = Path("/dev/full").open("w")  # noqa: SIM115
-    with pytest.raises(GatewayError, match="No space left"):
-        recorder.note("event", "opened")
-    with pytest.raises(OSError):
-        recorder.close()
+    recorder._file = Path("/dev/full").open("w")  # noqa: SIM115, ASYNC230
+    async with serve_tcp(VirtualMeter(KEY, None)) as port:
+        link = RecordingLink(await Port(host="127.0.0.1", number=port).open(), recorder)
+        meter = MepMeter(link, KEY)
+        assert await meter.read(BT01, 0, 4) == b"ELON"
+        await meter.close()
+    assert "No space left" in recorder.failure
+    assert [entry.getMessage() for entry in caplog.records] == [recorder.failure]
+    recorder.close()

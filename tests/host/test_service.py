@@ -182,7 +182,8 @@ def test_link_traffic_is_recorded_on_request(directory, meter):
     with program("run", "-c", file, "--record", directory) as running:
         running.expect("house: working")
         ends_well(running)
-    recording = (directory / "house.jsonl").read_text()
+    (file,) = directory.glob("house-*.jsonl")
+    recording = file.read_text()
     assert '"received"' in recording and KEY not in recording and KEY[:16].encode().hex() not in recording
 
 
