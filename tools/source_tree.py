@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 # Whole rooms that only CPython enters; single files say "CPython only" in their docstring.
-CPYTHON_ROOMS = ("gateway/host/", "gateway/simulator/")
+CPYTHON_ROOMS = ("gateway/host/", "gateway/simulator/", "omdp_cloud/")
 
 
 def python_files(*rooms: str) -> list[Path]:
