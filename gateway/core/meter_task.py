@@ -88,7 +88,7 @@ class MeterTask:
 
     def __init__(self, settings: MeterSettings, outbox: "Outbox", log: "Log") -> None:
         self.settings = settings
-        self.meter_id: bytes | None = None
+        self.meter_id = ids.parse_uuid(settings.meter_id) if settings.meter_id else None
         self.identity = ""
         self.last_ms: dict[int, int] = {}
         self.problems: dict[int, str] = {}
@@ -144,12 +144,12 @@ class MeterTask:
         from ..c1219.tables import Tables
 
         tables = Tables(meter)
-        manufacturer, serial = await self._patiently(identify, tables)
-        identity = "%s %s" % (manufacturer, serial)
+        who = await self._patiently(identify, tables)
+        identity = "%s %s" % (who.manufacturer, who.serial)
         settings = self.settings
         noted = self._outbox.note(self._note)
         if settings.serial is not None:
-            known = serial == settings.serial
+            known = who.serial == settings.serial
             self._expected = "serial number " + settings.serial
         else:
             known = noted is None or noted == identity.encode()
@@ -161,11 +161,11 @@ class MeterTask:
         self._stranger = ""
         if noted != identity.encode():
             self._outbox.set_note(self._note, identity.encode())
+        if self.identity and self.identity != identity:
+            self.scheduler = Scheduler(schedule.jobs(settings.intervals_ms))  # nothing of this one was read
         self.identity = identity
         if settings.meter_id is None:
-            self.meter_id = ids.meter_individual_id(manufacturer, serial)
-        else:
-            self.meter_id = ids.parse_uuid(settings.meter_id)
+            self.meter_id = ids.meter_individual_id(who.manufacturer, who.serial)
         return tables
 
     async def _serve(self, tables: "Tables", worker: "Worker") -> None:
@@ -190,8 +190,7 @@ class MeterTask:
         """One kind, from the meter into the outbox. What only this kind suffers from is noted."""
         try:
             items = await self._patiently(read_kind, kind, tables)
-            if items:
-                self._append(kind, items)
+            self._append(kind, items)
         except (Refused, TableError, FrameError, OutboxError) as error:
             self.problems[kind] = str(error)
             return
@@ -201,11 +200,26 @@ class MeterTask:
     def _append(self, kind: int, items: "list[Any]") -> None:
         meter_id = self.meter_id
         assert meter_id is not None
+        for part in frames.split(items):
+            self._outbox.append(meter_id, model.CLASS_OF_KIND[kind], _encoder(meter_id, part))
 
-        def encode(epoch: int, sequence: int) -> bytes:
-            return frames.encode(meter_id, epoch, sequence, items)
-
-        self._outbox.append(meter_id, model.CLASS_OF_KIND[kind], encode)
+    def status(self) -> "dict[str, Any]":
+        """See Gateway.status."""
+        kinds = [model.IDENTITY] + [job.kind for job in self.scheduler.jobs]
+        return {
+            "name": self.settings.name,
+            "meterId": ids.format_uuid(self.meter_id) if self.meter_id else "",
+            "identity": self.identity,
+            "reads": self.bucket.used,
+            "badAnswers": self.bad_answers,
+            "kinds": {
+                model.KIND_NAMES[kind]: {
+                    "lastMs": self.last_ms.get(kind),
+                    "problem": self.problems.get(kind, ""),
+                }
+                for kind in kinds
+            },
+        }
 
     def _problems(self) -> str:
         return "; ".join(
@@ -221,6 +235,10 @@ class MeterTask:
                 self.bad_answers += 1
                 self._log("debug", "%s: asked again after a bad answer: %s" % (self.settings.name, error))
         return await ask(*arguments)
+
+
+def _encoder(meter_id: bytes, items: "list[Any]") -> "Callable[[int, int], bytes]":
+    return lambda epoch, sequence: frames.encode(meter_id, epoch, sequence, items)
 
 
 async def _close(meter: "Meter") -> None:

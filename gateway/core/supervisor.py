@@ -31,12 +31,15 @@ class Worker:
 
     `state`: "starting", "working" (or a word of the worker's own), "failing" (it is started again
     after a wait) or "ended". `reason`: why, in words, "" where nothing needs saying. `since_ms`: UTC
-    of the last change of either. `failures`: since the start. `error`: the last failure, for those
-    who need its type.
+    of the last change of either; `on_change` is called after each. `failures`: since the start.
+    `error`: the last failure, for those who need its type.
     """
 
-    def __init__(self, name: str, work: "Work", log: "Log") -> None:
+    def __init__(
+        self, name: str, work: "Work", log: "Log", on_change: "Callable[[], None] | None" = None
+    ) -> None:
         self.name = name
+        self.on_change = on_change
         self.state = "starting"
         self.reason = ""
         self.since_ms = clock.utc_ms()
@@ -62,7 +65,18 @@ class Worker:
         self.reason = reason
         self.since_ms = clock.utc_ms()
         self._log(level, "%s: %s" % (self.name, state + ": " + reason if reason else state))
+        if self.on_change is not None:
+            self.on_change()
         return True
+
+    def status(self) -> "dict[str, Any]":
+        return {
+            "name": self.name,
+            "state": self.state,
+            "reason": self.reason,
+            "sinceMs": self.since_ms,
+            "failures": self.failures,
+        }
 
     async def run(self) -> None:
         """The work, again and again until it ends by itself or is cancelled.
@@ -112,14 +126,5 @@ class Supervisor:
                 group.spawn(worker.run())
 
     def states(self) -> "list[dict[str, Any]]":
-        """For status output: name, state, reason, sinceMs (UTC), failures; in the order of adding."""
-        return [
-            {
-                "name": worker.name,
-                "state": worker.state,
-                "reason": worker.reason,
-                "sinceMs": worker.since_ms,
-                "failures": worker.failures,
-            }
-            for worker in self.workers
-        ]
+        """For status output, in the order of adding."""
+        return [worker.status() for worker in self.workers]
