@@ -1,0 +1,43 @@
+"""Topics there and back; what is none is refused."""
+
+import unittest
+
+from gateway.errors import FrameError
+from gateway.transmission import topics
+
+METER = bytes(range(16))
+TEXT = "00010203-0405-0607-0809-0a0b0c0d0e0f"
+
+
+class TestTopics(unittest.TestCase):
+    def test_there_and_back(self):
+        for topic, meter, specific, concentrator in (
+            ("smartMeterMessage/" + TEXT + "/compact", METER, topics.COMPACT, None),
+            ("smartMeterMessage/" + TEXT + "/readings", METER, topics.READINGS, None),
+            ("concentrator/house 7/smartMeterMessage/" + TEXT + "/status", METER, topics.STATUS, "house 7"),
+        ):
+            parsed = topics.parse(topic)
+            self.assertEqual(
+                (parsed.meter, parsed.specific, parsed.concentrator), (meter, specific, concentrator)
+            )
+            self.assertEqual(topics.topic(meter, specific, concentrator), topic)
+        parsed = topics.parse(topics.custody(METER))
+        self.assertEqual((parsed.meter, parsed.specific), (METER, topics.CUSTODY))
+        self.assertEqual(topics.custody(METER), "custody/" + TEXT)
+
+    def test_wrong_ones(self):
+        for topic in (
+            "",
+            "custody",
+            "custody/",
+            "custody/meter",
+            "custody/" + TEXT + "/x",
+            "smartMeterMessage/" + TEXT,
+            "smartMeterMessage/" + TEXT + "/",
+            "smartMeterMessage/" + TEXT + "/a/b",
+            "smartMeterMessage/meter/compact",
+            "concentrator//smartMeterMessage/" + TEXT + "/compact",
+            "concentrator/a/smartMeterMessage/" + TEXT,
+            "other/" + TEXT + "/compact",
+        ):
+            self.assertRaises(FrameError, topics.parse, topic)
