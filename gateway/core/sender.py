@@ -1,0 +1,156 @@
+"""Brings frames from the outbox to the broker and receipts back: one connection of the custody machine."""
+
+import asyncio
+import os
+import random
+
+from .. import clock
+from .._compat import TYPE_CHECKING, const
+from ..errors import FrameError
+from ..transmission import topics
+from . import custody
+from .tasks import TaskGroup
+
+if TYPE_CHECKING:
+    from .broker import Broker
+    from .custody import Message
+    from .outbox import Outbox
+    from .supervisor import Worker
+
+# How long the receiver may owe an answer before it is asked again; doubles while it stays silent.
+_PATIENCE_MS = const(10000)
+_MOST_PATIENCE_MS = const(60000)
+# How often a quiet receiver is asked where it stands.
+_CHECK_MS = const(3600000)
+
+
+class Sender:
+    """A supervised worker, for all meters and for as long as the gateway runs.
+
+    `key`: of the hop (gateway.transmission.custody.hop_key), None where the broker's acknowledgement is
+    all the custody there is. `window`: how many messages may wait for that acknowledgement at a time.
+    Status messages are best effort: the newest of each meter is published, retained, on each connection
+    and when it changes. `published` counts frames that the broker took.
+    """
+
+    def __init__(self, outbox: "Outbox", broker: "Broker", key: "bytes | None", window: int = 8) -> None:
+        self.custody = custody.Sender(outbox, key, os.urandom)
+        self.published = 0
+        self._receipts = key is not None
+        self._outbox = outbox
+        self._broker = broker
+        self._window = window
+        self._on_the_way = 0
+        self._connected = False
+        self._subscribed: set[bytes] = set()
+        self._statuses: dict[bytes, bytes] = {}
+        self._stale: set[bytes] = set()  # meters whose status is not published on this connection
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        outbox.on_append = self._work.set
+
+    def set_status(self, meter: bytes, payload: bytes) -> None:
+        """Show `payload` as the meter's status from now on; published when there is a connection."""
+        if self._statuses.get(meter) != payload:
+            self._statuses[meter] = payload
+            self._stale.add(meter)
+            self._work.set()
+
+    async def run(self, worker: "Worker") -> None:
+        """One connection; what ends it is raised, for the supervisor to wait it out."""
+        await self._broker.connect()
+        self._connected = True
+        self._on_the_way = 0
+        self._subscribed = set()
+        self._stale = set(self._statuses)
+        self.custody.connected()
+        worker.report("working")
+        try:
+            async with TaskGroup() as group:
+                group.spawn(self._receive())
+                group.spawn(self._send(group))
+                group.spawn(self._remind())
+        finally:
+            self._connected = False
+            self._idle.set()
+            self.custody.disconnected()
+            await self._broker.close()
+
+    async def drained(self) -> None:
+        """Returns when nothing is left to send or to wait for, or there is no connection."""
+        while self._connected and (self._stale or self._on_the_way or self._outbox.meters()):
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def _send(self, group: TaskGroup) -> None:
+        while True:
+            self._work.clear()
+            if self._on_the_way < self._window and await self._start_one(group):
+                continue
+            await self._work.wait()
+
+    async def _start_one(self, group: TaskGroup) -> bool:
+        """Begin to publish what comes next; False when there is nothing."""
+        if self._stale:
+            meter = self._stale.pop()
+            self._on_the_way += 1
+            group.spawn(self._show(meter))
+            return True
+        message = self.custody.next()
+        if message is None:
+            return False
+        if self._receipts and message.meter not in self._subscribed:
+            self._subscribed.add(message.meter)
+            await self._broker.subscribe(topics.custody(message.meter))
+        self._on_the_way += 1
+        group.spawn(self._publish(message))
+        return True
+
+    async def _show(self, meter: bytes) -> None:
+        await self._broker.publish(topics.topic(meter, topics.STATUS), self._statuses[meter], retain=True)
+        self._on_the_way -= 1
+        self._moved()
+
+    async def _publish(self, message: "Message") -> None:
+        entry = message.entry
+        if entry is None:
+            await self._broker.publish(topics.custody(message.meter), message.payload)
+        else:
+            await self._broker.publish(topics.topic(message.meter, topics.COMPACT), message.payload)
+            self.published += 1
+            self.custody.acknowledged(entry)
+        self._on_the_way -= 1
+        self._moved()
+
+    async def _receive(self) -> None:
+        while True:
+            topic, payload = await self._broker.receive()
+            try:
+                parsed = topics.parse(topic)
+            except FrameError:
+                continue
+            if parsed.specific == topics.CUSTODY:
+                self.custody.receive(parsed.meter, payload)
+                self._moved()
+
+    async def _remind(self) -> None:
+        """Says what is unanswered again when the receiver is silent for long, and asks now and then."""
+        patience = _PATIENCE_MS
+        checked = clock.monotonic_ms()
+        while True:
+            forgotten = self.custody.forgotten
+            # Shortened by chance by up to a quarter, so that many gateways do not ask in step.
+            await clock.sleep_ms(patience - random.getrandbits(16) * patience // 4 // 65536)
+            if not self.custody.waiting or self.custody.forgotten != forgotten:
+                patience = _PATIENCE_MS
+            else:
+                patience = min(2 * patience, _MOST_PATIENCE_MS)
+                self.custody.stalled()
+            if clock.monotonic_ms() - checked >= _CHECK_MS:
+                checked = clock.monotonic_ms()
+                self.custody.check()
+            self._work.set()
+
+    def _moved(self) -> None:
+        self._work.set()
+        self._idle.set()
