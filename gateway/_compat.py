@@ -31,6 +31,15 @@ if MICROPYTHON:
         """Milliseconds since 1970-01-01T00:00:00Z by the interpreter's clock."""
         return time.time_ns() // 1000000 + _EPOCH_SHIFT_MS
 
+    def bit_length(value: int) -> int:
+        """Bits of the absolute value, 0 for 0; integers have no method for it here."""
+        value = abs(value)
+        length = 0
+        while value > 15:
+            value >>= 4
+            length += 4
+        return length + b"\0\1\2\2\3\3\3\3\4\4\4\4\4\4\4\4"[value]
+
     def trace(error: BaseException) -> str:
         """The error with its stack, for a log."""
         text = io.StringIO()
@@ -55,6 +64,10 @@ else:
     def real_utc_ms() -> int:
         """Milliseconds since 1970-01-01T00:00:00Z by the interpreter's clock."""
         return time.time_ns() // 1000000
+
+    def bit_length(value: int) -> int:
+        """Bits of the absolute value, 0 for 0."""
+        return value.bit_length()
 
     def real_ticks_ms() -> int:
         return time.monotonic_ns() // 1000000

@@ -1,0 +1,452 @@
+"""Readings in frames: one instant, its properties in columns of bits."""
+
+from .._compat import TYPE_CHECKING, bit_length, const
+from ..errors import FrameError
+from . import registry
+from .bits import MAX_INT, BitReader, BitWriter, uint_cost, unzigzag, zigzag
+from .model import Reading, Timestamp, Value
+from .stamps import checked, get_stamp, put_stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NUMBER = const(0)
+TEXT = const(1)
+NOTHING = const(2)
+
+MAX_VALUES = const(65536)  # in one frame
+_MAX_EXPONENT = const(4096)
+
+
+def put_prop(writer: BitWriter, prop: "int | str", before: int) -> int:
+    """A property: 0 and the difference to the number before it, or 1 and its name. Gives its number."""
+    if isinstance(prop, str):
+        writer.put(1, 1)
+        writer.put_text(prop)
+        return before
+    if registry.name(prop) is None:
+        raise FrameError("%d is no number of the property registry" % prop)
+    writer.put(0, 1)
+    writer.put_int(prop - before, 3)
+    return prop
+
+
+def get_prop(reader: BitReader, before: int) -> "int | str":
+    if reader.get(1):
+        return reader.get_text()
+    return checked_prop(before + reader.get_int(3))
+
+
+def checked_prop(number: int) -> int:
+    if registry.name(number) is None:
+        raise FrameError("property %d is not in this version's registry" % number)
+    return number
+
+
+def put_unit(writer: BitWriter, unit: "str | None") -> None:
+    """0 and a text, or 1 for no unit, or its line in the list of units and 1."""
+    index = 0 if unit is None else registry.unit_number(unit)
+    writer.put_uint(0 if index is None else index + 1, 2)
+    if index is None and unit is not None:
+        writer.put_text(unit)
+
+
+def get_unit(reader: BitReader) -> "str | None":
+    index = reader.get_uint(2)
+    if not index:
+        return reader.get_text()
+    if index == 1:
+        return None
+    unit = registry.unit_name(index - 1)
+    if unit is None:
+        raise FrameError("unit %d is not in this version's list" % (index - 1))
+    return unit
+
+
+def default_unit(prop: "int | str") -> "str | None":
+    return None if isinstance(prop, str) else registry.unit(prop)
+
+
+def default_exponent(prop: "int | str") -> int:
+    return 0 if isinstance(prop, str) else registry.exponent(prop)
+
+
+def put_exponent(writer: BitWriter, change: int) -> None:
+    if not -2 * _MAX_EXPONENT <= change <= 2 * _MAX_EXPONENT:
+        raise FrameError("a decimal exponent lies between -%d and %d" % (_MAX_EXPONENT, _MAX_EXPONENT))
+    writer.put_int(change, 1)
+
+
+def get_exponent(reader: BitReader, before: int) -> int:
+    exponent = before + reader.get_int(1)
+    if not -_MAX_EXPONENT <= exponent <= _MAX_EXPONENT:
+        raise FrameError("a decimal exponent of %d" % exponent)
+    return exponent
+
+
+def put_fault(writer: BitWriter, fault: "int | str") -> None:
+    if isinstance(fault, str):
+        writer.put(1, 1)
+        writer.put_text(fault)
+    else:
+        writer.put(0, 1)
+        writer.put_uint(fault, 3)
+
+
+def get_fault(reader: BitReader) -> "int | str":
+    return reader.get_text() if reader.get(1) else reader.get_uint(3)
+
+
+class _Layout:
+    """What the values of a reading are, without their numbers: the next reading often has the same."""
+
+    def __init__(self) -> None:
+        self.props: list[int | str] = []
+        self.kinds = bytearray()
+        self.exponents: list[int] = []  # relative to the registry's; 0 for what is no number
+        self.units: list[str | None] = []
+
+    def same(self, other: "_Layout") -> bool:
+        return (
+            self.props == other.props
+            and self.kinds == other.kinds
+            and self.exponents == other.exponents
+            and self.units == other.units
+        )
+
+
+def _layout(values: "Sequence[Value]") -> _Layout:
+    layout = _Layout()
+    for value in values:
+        kind = NUMBER if value.mantissa is not None else TEXT if value.text is not None else NOTHING
+        if kind == NUMBER and value.text is not None:
+            raise FrameError("a value is a number or a text, not both")
+        if kind == NUMBER and abs(value.exponent) > _MAX_EXPONENT:
+            raise FrameError("a decimal exponent of %d" % value.exponent)
+        layout.props.append(value.prop)
+        layout.kinds.append(kind)
+        layout.exponents.append(value.exponent - default_exponent(value.prop) if kind == NUMBER else 0)
+        layout.units.append(value.unit)
+    return layout
+
+
+def _put_layout(writer: BitWriter, layout: _Layout) -> None:
+    count = len(layout.props)
+    writer.put_uint(count, 3)
+    if not count:
+        return
+    props = layout.props
+    # Rising numbers, the usual case, need no sign: 1, then each difference less 1.
+    rising = True
+    before = -1
+    for prop in props:
+        if isinstance(prop, str) or prop <= before:
+            rising = False
+            break
+        before = prop
+    writer.put(1 if rising else 0, 1)
+    before = -1
+    for prop in props:
+        if rising and not isinstance(prop, str):
+            if prop >= registry.COUNT:
+                raise FrameError("%d is no number of the property registry" % prop)
+            writer.put_uint(prop - before - 1, 0)
+            before = prop
+        else:
+            before = put_prop(writer, prop, before)
+    plain = not any(layout.kinds)
+    writer.put(1 if plain else 0, 1)
+    if not plain:
+        for kind in layout.kinds:
+            writer.put(kind, 2)
+    usual = not any(layout.exponents)
+    writer.put(1 if usual else 0, 1)
+    if not usual:
+        before = 0
+        for i in range(count):
+            if layout.kinds[i] == NUMBER:
+                change = layout.exponents[i] - before
+                before = layout.exponents[i]
+                writer.put(1 if change else 0, 1)
+                if change:
+                    put_exponent(writer, change)
+    usual = all(layout.units[i] == default_unit(props[i]) for i in range(count))
+    writer.put(1 if usual else 0, 1)
+    if not usual:
+        for i in range(count):
+            same = layout.units[i] == default_unit(props[i])
+            writer.put(0 if same else 1, 1)
+            if not same:
+                put_unit(writer, layout.units[i])
+
+
+def _get_layout(reader: BitReader) -> _Layout:
+    layout = _Layout()
+    count = reader.get_uint(3)
+    if count > reader.left():
+        raise FrameError("a reading has more values than its frame has bits")
+    if not count:
+        return layout
+    rising = reader.get(1)
+    before = -1
+    for _ in range(count):
+        if rising:
+            before = checked_prop(before + reader.get_uint(0) + 1)
+            layout.props.append(before)
+        else:
+            prop = get_prop(reader, before)
+            layout.props.append(prop)
+            if not isinstance(prop, str):
+                before = prop
+    layout.kinds = bytearray(count)
+    if not reader.get(1):
+        for i in range(count):
+            layout.kinds[i] = reader.get(2)
+            if layout.kinds[i] > NOTHING:
+                raise FrameError("a value is neither number nor text nor nothing")
+    usual = reader.get(1)
+    before = 0
+    for i in range(count):
+        if not usual and layout.kinds[i] == NUMBER and reader.get(1):
+            before = get_exponent(reader, before)
+        layout.exponents.append(before if layout.kinds[i] == NUMBER else 0)
+    usual = reader.get(1)
+    for i in range(count):
+        layout.units.append(
+            get_unit(reader) if not usual and reader.get(1) else default_unit(layout.props[i])
+        )
+    return layout
+
+
+def _groups(layout: _Layout) -> "list[list[int]]":
+    """The places of the numbers with the same unit and exponent, in the order of each group's first."""
+    groups: dict[tuple[str | None, int], list[int]] = {}
+    order = []
+    for i in range(len(layout.props)):
+        if layout.kinds[i] == NUMBER:
+            key = (layout.units[i], layout.exponents[i] + default_exponent(layout.props[i]))
+            if key not in groups:
+                groups[key] = []
+                order.append(groups[key])
+            groups[key].append(i)
+    return order
+
+
+def _put_numbers(writer: BitWriter, layout: _Layout, values: "Sequence[Value]") -> None:
+    numbers = [value.mantissa or 0 for value in values]
+    if numbers and not -MAX_INT - 1 <= min(numbers) <= max(numbers) <= MAX_INT:
+        raise FrameError("a value does not fit into 64 bits")
+    codes = list(numbers)
+    plain = []
+    for group in _groups(layout):
+        # Voltages are close to each other, currents are not: differences where these are shorter.
+        saved = 0
+        for i in range(1, len(group)):
+            code = zigzag(numbers[group[i]] - numbers[group[i - 1]])
+            saved += bit_length(numbers[group[i]]) - bit_length(code)
+        if len(group) > 1:
+            writer.put(1 if saved > 0 else 0, 1)
+        plain.append(group[0])
+        for i in range(1, len(group)):
+            if saved > 0:
+                codes[group[i]] = zigzag(numbers[group[i]] - numbers[group[i - 1]])
+            else:
+                plain.append(group[i])
+    signed = any(numbers[i] < 0 for i in plain)
+    writer.put(1 if signed else 0, 1)
+    if signed:
+        for i in plain:
+            codes[i] = zigzag(codes[i])
+    _put_codes(writer, [codes[i] for i in range(len(codes)) if layout.kinds[i] == NUMBER])
+
+
+def _get_numbers(reader: BitReader, layout: _Layout) -> "list[int]":
+    groups = _groups(layout)
+    close = [len(group) > 1 and reader.get(1) == 1 for group in groups]
+    signed = reader.get(1)
+    numbers = [0] * len(layout.props)
+    _get_codes(reader, layout, numbers)
+    for j in range(len(groups)):
+        before = None
+        for i in groups[j]:
+            if close[j] and before is not None:
+                numbers[i] = before + unzigzag(numbers[i])
+            elif signed:
+                numbers[i] = unzigzag(numbers[i])
+            before = numbers[i]
+            if not -MAX_INT - 1 <= before <= MAX_INT:
+                raise FrameError("a value does not fit into 64 bits")
+    return numbers
+
+
+def _put_codes(writer: BitWriter, codes: "list[int]") -> None:
+    """Lengths, in a fixed number of bits (0) or as differences (1), then the bits below each first."""
+    lengths = [bit_length(code) for code in codes]
+    width = 0
+    differences = 0
+    before = 8
+    for length in lengths:
+        width = max(width, bit_length(length))
+        differences += uint_cost(zigzag(length - before), 2)
+        before = length
+    fixed = 3 + width * len(codes) <= differences
+    writer.put(0 if fixed else 1, 1)
+    if fixed:
+        writer.put(width, 3)
+    before = 8
+    for i in range(len(codes)):
+        length = lengths[i]
+        if fixed:
+            writer.put(length, width)
+        else:
+            writer.put_int(length - before, 2)
+            before = length
+        if length:
+            writer.put(codes[i] - (1 << (length - 1)), length - 1)
+
+
+def _get_codes(reader: BitReader, layout: _Layout, codes: "list[int]") -> None:
+    fixed = not reader.get(1)
+    width = reader.get(3) if fixed else 0
+    length = 8
+    for i in range(len(codes)):
+        if layout.kinds[i] == NUMBER:
+            length = reader.get(width) if fixed else length + reader.get_int(2)
+            if not 0 <= length <= 65:
+                raise FrameError("a value of %d bits" % length)
+            codes[i] = 1 << (length - 1) | reader.get(length - 1) if length else 0
+
+
+def _put_more(writer: BitWriter, reading: Reading) -> None:
+    """What few readings have: identifier, what the meter stored, fault codes, source."""
+    more = reading.identifier is not None or reading.stored is not None or reading.source is not None
+    more = more or len(reading.faults) > 0
+    writer.put(1 if more else 0, 1)
+    if not more:
+        return
+    writer.put(0 if reading.identifier is None else 1, 1)
+    if reading.identifier is not None:
+        if len(reading.identifier) != 16:
+            raise FrameError("an identifier has 16 bytes, not %d" % len(reading.identifier))
+        for byte in reading.identifier:
+            writer.put(byte, 8)
+    writer.put(0 if reading.stored is None else 1, 1)
+    if reading.stored is not None:
+        writer.put_uint(len(reading.stored), 1)
+        for item in reading.stored:
+            if isinstance(item, int):
+                writer.put(0, 1)
+                writer.put_number(zigzag(checked(item)))
+            else:
+                writer.put(1, 1)
+                writer.put_bytes(item, 2)
+    writer.put(1 if reading.faults else 0, 1)
+    if reading.faults:
+        writer.put_uint(len(reading.faults) - 1, 0)
+        for fault in reading.faults:
+            put_fault(writer, fault)
+    writer.put(0 if reading.source is None else 1, 1)
+    if reading.source is not None:
+        writer.put_bytes(reading.source, 0)
+
+
+def _get_more(reader: BitReader, reading: Reading) -> None:
+    if not reader.get(1):
+        return
+    if reader.get(1):
+        reading.identifier = bytes([reader.get(8) for _ in range(16)])
+    if reader.get(1):
+        stored: list[int | bytes] = []
+        for _ in range(reader.get_uint(1)):
+            stored.append(reader.get_bytes(2) if reader.get(1) else checked(unzigzag(reader.get_number())))
+        reading.stored = tuple(stored)
+    if reader.get(1):
+        faults = []
+        for _ in range(reader.get_uint(0) + 1):
+            faults.append(get_fault(reader))
+        reading.faults = faults
+    if reader.get(1):
+        reading.source = reader.get_bytes(0)
+
+
+def put_readings(writer: BitWriter, readings: "Sequence[Reading]") -> None:
+    time: Timestamp | None = None
+    before: _Layout | None = None
+    total = 0
+    for reading in readings:
+        put_stamp(writer, reading.time, time)
+        time = reading.time
+        layout = _layout(reading.values)
+        total += len(reading.values) + 1
+        if total > MAX_VALUES:
+            raise FrameError("more than %d values in one frame" % MAX_VALUES)
+        if before is None:
+            _put_layout(writer, layout)
+        else:
+            same = layout.same(before)
+            writer.put(1 if same else 0, 1)
+            if not same:
+                _put_layout(writer, layout)
+        before = layout
+        _put_numbers(writer, layout, reading.values)
+        for value in reading.values:
+            if value.mantissa is None and value.text is not None:
+                writer.put_text(value.text)
+        _put_dates(writer, reading)
+        _put_more(writer, reading)
+
+
+def get_readings(reader: BitReader, kind: int, count: int) -> "list[Reading]":
+    readings = []
+    time: Timestamp | None = None
+    layout: _Layout | None = None
+    total = 0
+    for _ in range(count):
+        time = get_stamp(reader, time)
+        if layout is None or not reader.get(1):
+            layout = _get_layout(reader)
+        total += len(layout.props) + 1
+        if total > MAX_VALUES:
+            raise FrameError("more than %d values in one frame" % MAX_VALUES)
+        numbers = _get_numbers(reader, layout)
+        values = []
+        for i in range(len(numbers)):
+            prop = layout.props[i]
+            value = Value(prop, None, 0, layout.units[i])
+            if layout.kinds[i] == NUMBER:
+                value.mantissa = numbers[i]
+                value.exponent = layout.exponents[i] + default_exponent(prop)
+            elif layout.kinds[i] == TEXT:
+                value.text = reader.get_text()
+            values.append(value)
+        reading = Reading(kind, time, values)
+        _get_dates(reader, reading)
+        _get_more(reader, reading)
+        readings.append(reading)
+    return readings
+
+
+def _put_dates(writer: BitWriter, reading: Reading) -> None:
+    dated = any(value.date is not None for value in reading.values)
+    writer.put(1 if dated else 0, 1)
+    before = reading.time
+    if dated:
+        for value in reading.values:
+            if value.date is None:
+                writer.put(0, 1)
+            else:
+                same = value.date == before
+                writer.put(2 if same else 3, 2)
+                if not same:
+                    put_stamp(writer, value.date, before)
+                before = value.date
+
+
+def _get_dates(reader: BitReader, reading: Reading) -> None:
+    before = reading.time
+    if reader.get(1):
+        for value in reading.values:
+            if reader.get(1):
+                if reader.get(1):
+                    before = get_stamp(reader, before)
+                value.date = before
