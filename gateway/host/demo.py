@@ -21,7 +21,7 @@ from pathlib import Path
 from ..errors import ConfigurationError, GatewayError
 from .children import Child, running
 from .demo_readings import ReadingsTable
-from .signals import until_ended
+from .signals import ending
 
 _LOOK_S = 0.1
 
@@ -60,19 +60,18 @@ credential_file = {credential}
 async def demo(seconds: int | None, as_json: bool) -> None:
     """Until Ctrl-C, SIGTERM or `seconds`; GatewayError when a part failed, or nothing landed in time."""
     _need_cloud()
-    with tempfile.TemporaryDirectory(prefix="osgp-demo-") as directory:
+    with ending() as ended, tempfile.TemporaryDirectory(prefix="osgp-demo-") as directory:
         show = _Show(Path(directory), as_json)
         showing = asyncio.create_task(show.run())
-        ending = asyncio.create_task(until_ended())
-        await asyncio.wait((showing, ending), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        interrupted = ending.done()
-        ending.cancel()
-        showing.cancel()
-        await asyncio.wait((showing, ending))
+        waiting = asyncio.create_task(ended.wait())
+        await asyncio.wait((showing, waiting), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in (showing, waiting):
+            task.cancel()
+        await asyncio.wait((showing, waiting))
         if not showing.cancelled():
-            showing.result()  # raises what it failed with: by itself it does not end
+            showing.result()  # by itself it ends only with an error
         show.say(f"{show.readings} readings with {show.values} values landed in the database")
-        if not show.readings and not interrupted:
+        if not show.readings and not ended.is_set():
             raise GatewayError(f"no reading landed within {seconds} s{show.logs()}")
 
 

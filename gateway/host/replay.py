@@ -31,7 +31,7 @@ from ..drivers.mep.responses import refusal
 from ..errors import ConfigurationError, LinkError
 from .mep_exchanges import ALERTED, FRAME, Arrival, Exchange, exchanges, plain_request
 from .record import EVENT, RECEIVED, Recording
-from .signals import until_ended
+from .signals import ending
 
 _NOT_POSSIBLE = b"\x04"
 
@@ -170,10 +170,11 @@ async def serve(player: Player, host: str, port: int, hurry: bool = False) -> as
 async def play(player: Player, host: str, port: int, hurry: bool) -> None:
     """Serve until ended by a signal; requests that the recording lacks are told on stderr."""
     server = await serve(player, host, port, hurry)
-    async with server:
-        bound = server.sockets[0].getsockname()[1]
-        print(f"listening on tcp://{host}:{bound}", flush=True)
-        await until_ended()
+    with ending() as ended:
+        async with server:
+            bound = server.sockets[0].getsockname()[1]
+            print(f"listening on tcp://{host}:{bound}", flush=True)
+            await ended.wait()
     for request in dict.fromkeys(player.unknown):
         print(f"not in the recording: {request}", file=sys.stderr)
 

@@ -18,7 +18,7 @@ from .logs import log
 from .meter_access import MeterAccess
 from .mqtt import MqttBroker, tls_context
 from .secret_files import read_secret
-from .signals import until_ended
+from .signals import ending
 
 # A day and more of one household at the default schedule.
 _OUTBOX_BYTES = 16 * 1024 * 1024
@@ -31,7 +31,7 @@ async def run(path: Path, recordings: Path | None = None) -> None:
     file for each start.
     """
     settings = config.load(path)
-    with ExitStack() as stack:
+    with ending() as ended, ExitStack() as stack:
         meters = []
         for section in settings.meter:
             access = MeterAccess(
@@ -46,12 +46,12 @@ async def run(path: Path, recordings: Path | None = None) -> None:
         gateway = Gateway(meters, _broker(settings), MemoryOutbox(_OUTBOX_BYTES), log, _credential(settings))
         log("info", f"gateway {settings.gateway.id} starts with {len(meters)} meter{'s' * (len(meters) > 1)}")
         running = asyncio.create_task(gateway.run())
-        ending = asyncio.create_task(until_ended())
-        await asyncio.wait((running, ending), return_when=asyncio.FIRST_COMPLETED)
+        waiting = asyncio.create_task(ended.wait())
+        await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
         log("info", "ending")
-        for task in (running, ending):
+        for task in (running, waiting):
             task.cancel()
-        await asyncio.wait((running, ending))
+        await asyncio.wait((running, waiting))
         if not running.cancelled():
             running.result()
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
+from collections.abc import Iterator
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
-async def until_ended() -> None:
-    """Returns on SIGINT (Ctrl-C) or SIGTERM."""
+@contextlib.contextmanager
+def ending() -> Iterator[asyncio.Event]:
+    """An event that is set by SIGINT (Ctrl-C) and SIGTERM, which do nothing else meanwhile."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
+    for number in _ENDING:
         loop.add_signal_handler(number, ended.set)
     try:
-        await ended.wait()
+        yield ended
     finally:
-        for number in numbers:
+        for number in _ENDING:
             loop.remove_signal_handler(number)
