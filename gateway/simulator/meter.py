@@ -114,6 +114,19 @@ class VirtualMeter:
             "present": present,
         }
 
+    def inject(self, table: int, source: int, value: int) -> None:
+        """From now on the total of `source` in BT23, or its present value in BT28, reads `value`, a signed
+        integer of 32 bits. image.unpatch(table) ends it. Raises ValueError for a source that BT22 or BT27
+        does not select."""
+        g = self.generation
+        if table == 23:
+            offset = bool(g.demands) + 4 * self.image.read(22)[: g.summations].index(source)
+        elif table == 28:
+            offset = 4 * self.image.read(27).index(source)
+        else:
+            raise ValueError("only BT23 and BT28 hold sources")
+        self.image.patch(table, offset, value.to_bytes(4, "little", signed=True))
+
     def replace(self, serial: str) -> None:
         """Someone hangs another meter in this one's place: another serial number, registers at zero."""
         self.serial = serial

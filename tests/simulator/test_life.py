@@ -160,6 +160,24 @@ def test_writing_the_offset_moves_local_time() -> None:
     assert meter.image.read(55)[3] == 4
 
 
+@pytest.mark.parametrize("value", [2**31 - 1, -(2**31), -1, 0])
+@pytest.mark.parametrize("demands", [0, 2])
+def test_injected_values_stand_until_taken_back(value: int, demands: int) -> None:
+    meter = alive(Hands(), firmware=generation("3.80", demands=demands))
+    plain = meter.image.read(23), meter.image.read(28)
+    meter.inject(23, 1, value)
+    meter.inject(28, 15, value)
+    first = bool(demands)
+    assert words(meter.image.read(23)[first:][:16])[1] == value
+    assert words(meter.image.read(28))[demands + 7] == value
+    meter.image.unpatch(23)
+    meter.image.unpatch(28)
+    assert (meter.image.read(23), meter.image.read(28)) == plain
+    for table, source in ((23, 99), (28, 0), (21, 0)):
+        with pytest.raises(ValueError):
+            meter.inject(table, source, value)
+
+
 def test_another_meter_in_the_same_place() -> None:
     hands = Hands()
     meter = alive(hands, serial="1000000000000001")

@@ -1,0 +1,154 @@
+"""`simulate` as a process: the line it prints, its ends, and what it says to wrong options."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import ConfigurationError
+from gateway.simulator.command import simulate
+from gateway.simulator.security import parse_key
+from tests.mep_probe import KEY, opened, read_message, request
+
+ROOT = Path(__file__).parents[2]
+RUN = "import typer; from gateway.simulator.command import simulate; typer.run(simulate)"
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    file = tmp_path / "key"
+    file.write_text(KEY.hex() + "\n")
+    return file
+
+
+@pytest.fixture
+def running(key_file: Path) -> Iterator[list[subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def start(
+    running: list[subprocess.Popen[str]], key_file: Path, *options: str
+) -> tuple[subprocess.Popen[str], str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, "--key-file", str(key_file), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    running.append(process)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    match = re.fullmatch(r"listening on (\S+)\n", line)
+    assert match, line
+    return process, match[1]
+
+
+def test_tcp_process(running: list[subprocess.Popen[str]], key_file: Path) -> None:
+    real = ROOT / "tests" / "vectors" / "real_meter.json"
+    process, address = start(running, key_file, "--tables", str(real), "--baud", "fast")
+    port = int(address.removeprefix("tcp://127.0.0.1:"))
+    with socket.create_connection(("127.0.0.1", port), 10) as line, line.makefile("rb") as reader:
+        number = 1
+        while True:
+            frame = request(read_message(23), number)
+            line.sendall(frame)
+            length = reader.read(2)
+            message = opened(length + reader.read(int.from_bytes(length, "big")), frame)
+            if message[0] != 0x0C:
+                break
+            number = int.from_bytes(message[1:], "big") + 1
+    assert int.from_bytes(message[3:7], "little") == 65845343
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=10) == ("", "")
+    assert process.returncode == 0
+
+
+def test_pty_process_is_pulled_and_plugged_by_signals(
+    running: list[subprocess.Popen[str]], key_file: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "ttyUSB0"
+    process, address = start(running, key_file, "--listen", "pty", "--link", str(link), "--firmware", "2.0")
+    assert address == str(link)
+    os.close(os.open(link, os.O_RDWR | os.O_NOCTTY))
+    for number, there in ((signal.SIGUSR1, False), (signal.SIGUSR2, True)):
+        process.send_signal(number)
+        deadline = time.monotonic() + 10
+        while link.exists() is not there:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    os.close(os.open(link, os.O_RDWR | os.O_NOCTTY))
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10) == ("", "")
+    assert process.returncode == 0
+    assert not link.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"listen": "udp:1"}, "tcp:HOST:PORT or pty"),
+        ({"listen": "tcp:127.0.0.1:99999"}, "tcp:HOST:PORT or pty"),
+        ({"baud": "1234"}, "--baud 1234"),
+        ({"baud": "soon"}, "--baud soon"),
+        ({"start": "yesterday"}, "--start yesterday"),
+        ({"firmware": "5.0"}, "firmware 5.0"),
+        ({"summations": 12}, "11, 15 or 19"),
+        ({"tables": Path("nowhere.json")}, "nowhere.json"),
+    ],
+)
+def test_wrong_options_are_named(key_file: Path, options: dict[str, object], part: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        simulate(key_file=key_file, **options)
+    assert part in str(caught.value)
+
+
+def test_a_port_in_use_is_named(key_file: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match="port %d" % number):
+            simulate(listen="tcp:127.0.0.1:%d" % number, key_file=key_file)
+
+
+def test_no_key_is_said() -> None:
+    with pytest.raises(ConfigurationError, match="--key-file"):
+        simulate()
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("ABCDEFGHIJKLMNOP", b"ABCDEFGHIJKLMNOP"),
+        ("ABCDEFGHIJKLMNOPQRST\n", b"ABCDEFGHIJKLMNOP"),
+        ("00112233445566778899aabbccddeeff", bytes.fromhex("00112233445566778899aabbccddeeff")),
+        ("00112233445566778899AABBCCDDEEFF01020304", bytes.fromhex("00112233445566778899aabbccddeeff")),
+    ],
+)
+def test_keys_as_utilities_hand_them_out(text: str, key: bytes) -> None:
+    assert parse_key(text) == key
+
+
+@pytest.mark.parametrize("text", ["", "short", "x" * 17, "g" * 32, "zz" * 20, "ä" * 16, "a\tb" + "c" * 13])
+def test_no_other_key_is_taken_and_none_is_shown(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError) as caught:
+        parse_key(text)
+    assert not text or text not in str(caught.value)
+    file = tmp_path / "key"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as refused:
+        simulate(key_file=file)
+    assert str(file) in str(refused.value)
+    assert not text or text not in str(refused.value)
