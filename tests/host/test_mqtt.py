@@ -11,6 +11,7 @@ from gateway.errors import BrokerError, ConfigurationError
 from gateway.host.mqtt import MqttBroker, tls_context
 from tests.brokers import NatsServer, free_port, nats
 from tests.certificates import Authority
+from tests.mqtt_proxy import Proxy
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +51,29 @@ async def test_a_cancelled_receive_loses_no_message(server):
     await broker.close()
 
 
-async def test_the_will_is_published_when_the_client_vanishes(server):
+async def test_the_will_is_published_and_kept_when_the_client_vanishes(server):
+    async with Proxy(server.port) as proxy:
+        vanishing = MqttBroker("127.0.0.1", proxy.port, "vanishing", will=("status", b"gone"))
+        await vanishing.connect()
+    with pytest.raises(BrokerError, match="was lost"):
+        await vanishing.receive()
+    await vanishing.close()
     watcher = client(server.port, "watcher")
     await watcher.connect()
     await watcher.subscribe("status")
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    # A client whose socket closes without DISCONNECT, made of the same fields by hand.
-    body = b"\x00\x04MQTT\x04\x26\x00\x1e" + b"\x00\x03abc" + b"\x00\x06status" + b"\x00\x04gone"
-    writer.write(bytes((0x10, len(body))) + body)
-    assert (await reader.readexactly(4))[3] == 0
-    writer.close()
     assert await watcher.receive() == ("status", b"gone")
+    await watcher.close()
+
+
+async def test_a_client_that_says_goodbye_leaves_no_will(server):
+    leaving = client(server.port, "leaving", will=("farewell", b"gone"))
+    await leaving.connect()
+    await leaving.close()
+    watcher = client(server.port, "watcher")
+    await watcher.connect()
+    await watcher.subscribe("farewell")
+    await watcher.publish("farewell", b"nothing before this")
+    assert await watcher.receive() == ("farewell", b"nothing before this")
     await watcher.close()
 
 
