@@ -211,10 +211,8 @@ def plain_sizes(g: Generation) -> dict[int, int]:
         et(14): 6 + devices(g) * 36,
         et(15): 1 + 5 * (6 + 25) + 65,
         et(16): devices(g) * 517,
-        et(29): 54 if g.gen4 else 24,
         et(34): devices(g) * 22,
         et(50): channels(g) * (35 + 6 * 6),
-        et(51): channels(g) * 10,
         et(52): g.transaction_request_bytes,
         et(53): 1785,
         et(54): g.status_bytes,
@@ -233,6 +231,21 @@ def et04(g: Generation) -> bytes:
     data[63:65] = (60).to_bytes(2, "little")
     data[IDT_VERSION_OFFSET] = 1
     return bytes(data)
+
+
+def et29(g: Generation) -> bytes:
+    """Hardware configuration: a port for MEP client 1, three phases."""
+    data = bytearray(54 if g.gen4 else 24)
+    data[1] = 1 << 2
+    data[5] = 1 << 1
+    return bytes(data)
+
+
+def et51(g: Generation) -> bytes:
+    """What the meter expects of MEP clients; the defaults, one record for each."""
+    words = (60).to_bytes(2, "little"), (600).to_bytes(2, "little"), (300).to_bytes(2, "little")
+    record = bytes([1]) + words[0] + bytes([30]) + words[1] + words[2] + bytes([1, 0])
+    return record * channels(g)
 
 
 def et54_flags(g: Generation) -> bytes:

@@ -1,7 +1,7 @@
 """Firmware generations as data: what differs between the meters that are in the field.
 
-MEP guide, chapter 4, BT00, BT21, BT28, BT50, ET11, ET55; optical guide, BT20 and "Reading On-Demand
-Register Data" (BT20 alone up to 2.10).
+MEP guide, chapter 4, BT00, BT21, BT28, BT50, ET11, ET55; optical guide, BT20, BT23 and BT28 (BT20 alone up
+to 2.10, outages in minutes in 2.0, 22 present values from 2.12), ET11 (what grew when).
 """
 
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ class Generation:
     vt_ratio: int = 1
     energy_unit: int = 1
     transaction_request_bytes: int = 768
-    dimension_bytes: int = 27  # ET11
+    dimension_bytes: int = 24  # ET11
     system_bytes: int = 123  # ET04
     status_bytes: int = 91  # ET54
     has_load_profile_map: bool = False  # ET66, with several data sets from 3.50
@@ -44,6 +44,11 @@ class Generation:
     @property
     def gen4(self) -> bool:
         return self.version[0] >= 4
+
+    @property
+    def outage_unit_seconds(self) -> int:
+        """What BT23 counts the time without power in."""
+        return 60 if self.number == (2, 0) else 1
 
     @property
     def packed_version(self) -> int:
@@ -78,7 +83,8 @@ _BASE_4 = replace(
 
 GENERATIONS = {
     "2.0": _BASE_2,
-    "2.10": replace(_BASE_2, version=(2, 10, 3), self_reads=24, present_values=22),
+    "2.10": replace(_BASE_2, version=(2, 10, 3), self_reads=24),
+    "2.12": replace(_BASE_2, version=(2, 12, 4), self_reads=24, present_values=22, has_bt21=True),
     "3.0": _BASE_3,
     "3.10": Generation((3, 10, 21), 11, 26),
     "3.50": _BASE_35,

@@ -64,7 +64,7 @@ def summations(block: Block, g: Generation, opening: dict[str, int], counters: C
 
     values = [register(name) for name in _ENERGIES]
     c = counters or Counters()
-    values += [c.outage_seconds, c.outages]
+    values += [c.outage_seconds // g.outage_unit_seconds, c.outages]
     values += [register("forward", "reverse"), register("forward", "reverse", sign=-1)]
     values += [c.pulses_1, c.pulses_2, c.errors]
     values += [register(name) for name in _QUADRANTS]

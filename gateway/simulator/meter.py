@@ -209,6 +209,8 @@ class VirtualMeter:
         image.keep(15, definitions.bt15(g))
         image.keep(et(4), definitions.et04(g))
         image.keep(et(11), definitions.et11(g))
+        image.keep(et(29), definitions.et29(g))
+        image.keep(et(51), definitions.et51(g))
         image.keep(et(55), definitions.et55(g))
         image.keep(et(70), definitions.et70(g))
         if g.number >= (3, 0):

@@ -64,6 +64,7 @@ def test_sizes_follow_the_dimension_tables(g: Generation) -> None:
     assert len(image.read(et(53))) == response
     clients = extended[34] if len(extended) > 34 else 1
     assert slots == 4 + clients
+    assert len(image.read(et(51))) == clients * 10
     assert len(image.read(et(50))) == clients * (35 + 6 * extended[22])
 
     if et(42) in image:
@@ -98,9 +99,18 @@ def test_old_firmware_has_only_bt20(name: str) -> None:
 def test_generations_have_the_present_values_the_guide_dates() -> None:
     """BT28: which firmware version added which values."""
     counts = {name: g.present_values for name, g in GENERATIONS.items()}
+    assert counts["2.0"] == counts["2.10"] == 18 and counts["2.12"] == counts["3.0"] == 22
     assert counts["3.10"] == 26 and counts["3.50"] == 41 and counts["3.70"] == 55
     assert counts["4.0"] == 72 and counts["4.10"] == 75 and counts["4.30"] == 84
     assert len(PRESENT_SOURCES) == len(set(PRESENT_SOURCES)) == 84
+
+
+def test_oldest_firmware_counts_outages_in_minutes() -> None:
+    """Optical guide, BT23, "Power Outage Duration"."""
+    for name, unit in (("2.0", 60), ("2.10", 1), ("4.30", 1)):
+        meter = meter_of(generation(name))
+        meter.counters.outage_seconds = 7200
+        assert int.from_bytes(meter.image.read(23)[16:20], "little") == 7200 // unit
 
 
 def test_energy_unit_stands_where_et55_says() -> None:
