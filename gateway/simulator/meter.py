@@ -26,6 +26,10 @@ _ALERT_FLAGS_OFFSET = _ET13_CLIENT + 8
 _CLIENT_FLAGS_OFFSET = 30
 _REGISTERED = 1
 
+# BT53: the firmware takes offsets of -12 to +14 hours, in minutes.
+_LEAST_OFFSET = -12 * 60
+_MOST_OFFSET = 14 * 60
+
 _BAUD_RATES = (9600, 300, 600, 1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 115200)
 
 
@@ -256,8 +260,12 @@ class VirtualMeter:
     def _offsets_written(self, _advanced: bool) -> bool:
         """BT53 was written: from now on local time and tiers follow it."""
         held = self.image.read(53)
+        minutes = int.from_bytes(held[4:6], "little", signed=True)
+        if not _LEAST_OFFSET <= minutes <= _MOST_OFFSET:
+            self.image.keep(53, measured.bt53(self.local))
+            return False
         self.registers.advance(self.run_ms())
-        self.world.local = LocalTime(int.from_bytes(held[4:6], "little", signed=True), held[3])
+        self.world.local = LocalTime(minutes, held[3])
         return True
 
     def _bt55(self) -> bytes:

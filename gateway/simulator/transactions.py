@@ -18,19 +18,31 @@ class Transactions:
         self._image = image
         self._service = service
         self._last: bytes | None = None
+        self._running = False
         image.after_write[et(52)] = self._written
 
     def _written(self, advanced: bool) -> bool:
-        """Carry the transaction out when its end is there; the same one twice in a row runs once."""
+        """Carry the transaction out when its end is there; the same one twice in a row runs once, and one
+        that writes ET52 starts no other."""
+        if self._running:
+            return True
         held = self._image.read(et(52))
         size = int.from_bytes(held[:2], "little")
         if held[2] != _REQUESTS or not _HEADER + _NUMBER <= size <= len(held):
             return True
         transaction = held[:size]
-        number = transaction[3:_HEADER]
-        if transaction[-_NUMBER:] != number or transaction == self._last:
+        if transaction[-_NUMBER:] != transaction[3:_HEADER] or transaction == self._last:
             return True
         self._last = transaction
+        self._running = True
+        try:
+            self._carry_out(transaction, advanced)
+        finally:
+            self._running = False
+        return True
+
+    def _carry_out(self, transaction: bytes, advanced: bool) -> None:
+        number = transaction[3:_HEADER]
         room = len(self._image.read(et(53))) - _HEADER - _NUMBER
         responses = bytearray()
         kind = _RESPONSES
@@ -50,4 +62,3 @@ class Transactions:
         total = _HEADER + len(responses) + _NUMBER
         answer = total.to_bytes(2, "little") + bytes([kind]) + number + bytes(responses) + number
         self._image.write(et(53), 0, answer)
-        return True

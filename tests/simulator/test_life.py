@@ -158,6 +158,9 @@ def test_writing_the_offset_moves_local_time() -> None:
     meter.image.write(53, 3, bytes([0, 0, 0]))
     assert meter.image.after_write[53](True)
     assert meter.image.read(55)[3] == 4
+    meter.image.write(53, 4, (15 * 60).to_bytes(2, "little"))
+    assert not meter.image.after_write[53](True)
+    assert meter.image.read(53) == bytes([2, 0, 0, 0, 0, 0])
 
 
 @pytest.mark.parametrize("value", [2**31 - 1, -(2**31), -1, 0])

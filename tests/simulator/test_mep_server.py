@@ -259,6 +259,47 @@ def test_alerts_come_once_a_second_and_wait_for_a_quiet_line(meter: VirtualMeter
     assert meter.alert_in_ms(20_000) is None
 
 
+_ANY_MESSAGE = st.one_of(
+    st.binary(min_size=1, max_size=40),
+    st.builds(
+        lambda code, table, rest: bytes([code]) + table.to_bytes(2, "big") + rest,
+        st.sampled_from([0x30, 0x3F, 0x40, 0x4F]),
+        st.sampled_from([7, 15, 23, 28, 53, et(13), et(50), et(52), et(53)]),
+        st.binary(max_size=60),
+    ),
+    st.builds(
+        lambda table, data: write_message(table, 0, data),
+        st.sampled_from([7, 53, et(13), et(50), et(52)]),
+        st.binary(min_size=1, max_size=300),
+    ),
+)
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(messages=st.lists(_ANY_MESSAGE, min_size=1, max_size=4), advanced=st.booleans())
+def test_whatever_is_asked_the_meter_answers_and_lives_on(messages: list[bytes], advanced: bool) -> None:
+    meter = VirtualMeter(KEY, BASIC_KEY, start_ms=START, monotonic=lambda: 0)
+    probe = Probe(meter, KEY if advanced else BASIC_KEY)
+    for message in messages:
+        response = probe.ask(message)
+        assert response[0] in (0, 1, 2, 3, 4, 5)
+        assert len(response) <= 468
+    assert probe.read(52) == meter.image.read(52)
+    assert len(probe.read(55)) == 9
+
+
+def test_a_transaction_that_writes_transactions_ends(meter: VirtualMeter) -> None:
+    """Two records that write each a different transaction into the same table."""
+    records = b""
+    for number in (1, 2):
+        record = write_message(et(52), 3, bytes([number, 0]))
+        records += len(record).to_bytes(2, "little") + record
+    whole = (7 + len(records)).to_bytes(2, "little") + b"\x00\x01\x00" + records + b"\x01\x00"
+    probe = Probe(meter)
+    assert probe.write(et(52), 0, whole) == 0
+    assert probe.read(et(53), 0, 13) == bytes.fromhex("0d000101000100000100000100")
+
+
 def test_refusals_follow_a_schedule_of_the_seed() -> None:
     def refused(seed: int) -> list[bool]:
         meter = VirtualMeter(KEY, seed=seed, start_ms=START, monotonic=lambda: 0)
