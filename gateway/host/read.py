@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -15,7 +16,7 @@ from ..errors import ConfigurationError
 from ..transmission import ids, model
 from ..transmission.model import Reading
 from .meter_access import MeterAccess
-from .values import instant_text, property_name, value_text
+from .values import instant_text, meaning, property_name, value_text
 
 # The kinds that have a reader, in the order in which `all` reads them.
 KINDS = {
@@ -69,18 +70,19 @@ def as_object(reading: Reading, about: dict[str, str]) -> dict[str, Any]:
 
 
 def print_table(reading: Reading, about: dict[str, str]) -> None:
-    table = Table()
-    table.add_column("property")
-    table.add_column("value", justify="right")
-    table.add_column("unit")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("property", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
     with_dates = any(value.date is not None for value in reading.values)
     if with_dates:
-        table.add_column("at")
+        table.add_column("at", no_wrap=True)
+    table.add_column("meaning", no_wrap=True, overflow="ellipsis")
     for value in reading.values:
         cells = [property_name(value.prop), value_text(value), value.unit or ""]
         if with_dates:
             cells.append(instant_text(value.date) if value.date else "")
-        table.add_row(*cells)
+        table.add_row(*cells, meaning(value.prop))
     # Apart from the table, whose title would be folded to the table's width.
     print(f"{model.KIND_NAMES[reading.kind]} of meter {about['serial']}, {instant_text(reading.time)}")
     Console().print(table)

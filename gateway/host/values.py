@@ -14,6 +14,13 @@ def property_name(prop: int | str) -> str:
     return registry.name(prop) or f"property {prop}"
 
 
+def meaning(prop: int | str) -> str:
+    """What the property is, in words; empty for one that the registry does not know."""
+    from ..transmission.registry_descriptions import description
+
+    return description(prop) if isinstance(prop, int) else ""
+
+
 def value_text(value: Value) -> str:
     """The text, or the number with exactly the digits that the exponent says: 22940e-2 is "229.40"."""
     if value.mantissa is None:
