@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from typing import Any
 
+    from ..c1219.readers.identity import Identity
     from ..c1219.tables import Tables
     from ..meter import Meter
     from .outbox import Outbox
@@ -104,11 +105,16 @@ class MeterTask:
 
     async def run(self, worker: "Worker") -> None:
         """One connection after the other; what ends one is raised, for the supervisor to wait it out."""
+        from ..c1219.readers.identity import identify, readings
+        from ..c1219.tables import Tables
+
         while True:
             meter = LinkBudget(await self.settings.open_meter(), self.bucket)
             try:
-                tables = await self._meet(meter)
-                if tables is not None:
+                tables = Tables(meter)
+                who = await self._patiently(identify, tables)
+                if self._is_known(who):
+                    await self._read(model.IDENTITY, readings, tables, who)
                     await self._serve(tables, worker)
             finally:
                 await _close(meter)
@@ -138,13 +144,8 @@ class MeterTask:
             self._outbox.set_note(self._note, self._stranger.encode())
             self._confirmed.set()
 
-    async def _meet(self, meter: "Meter") -> "Tables | None":
-        """The meter's tables, or None when it is not the one we know."""
-        from ..c1219.readers.identity import identify
-        from ..c1219.tables import Tables
-
-        tables = Tables(meter)
-        who = await self._patiently(identify, tables)
+    def _is_known(self, who: "Identity") -> bool:
+        """Whether this is the meter that is expected; from then on it is."""
         identity = "%s %s" % (who.manufacturer, who.serial)
         settings = self.settings
         noted = self._outbox.note(self._note)
@@ -157,7 +158,7 @@ class MeterTask:
         if not known:
             self._stranger = identity
             self._confirmed.clear()
-            return None
+            return False
         self._stranger = ""
         if noted != identity.encode():
             self._outbox.set_note(self._note, identity.encode())
@@ -166,31 +167,26 @@ class MeterTask:
         self.identity = identity
         if settings.meter_id is None:
             self.meter_id = ids.meter_individual_id(who.manufacturer, who.serial)
-        return tables
+        return True
 
     async def _serve(self, tables: "Tables", worker: "Worker") -> None:
         """Reads what is due until the link goes."""
-        await self._read(model.IDENTITY, tables)
         while True:
-            problems = [
-                "%s: %s" % (model.KIND_NAMES[kind], self.problems[kind]) for kind in sorted(self.problems)
-            ]
-            worker.report("working", "; ".join(problems), "warning" if problems else "info")
+            worker.report("working", self._problems(), "warning" if self.problems else "info")
             job = self.scheduler.take(clock.utc_ms())
             if job is None:
                 await clock.sleep_ms(self.scheduler.wait_ms(clock.utc_ms()))
                 continue
             try:
-                await self._read(job.kind, tables)
+                await self._read(job.kind, read_kind, job.kind, tables)
             except (LinkError, NoAnswer):
                 self.scheduler.give_back(job)
                 raise
 
-    async def _read(self, kind: int, tables: "Tables") -> None:
+    async def _read(self, kind: int, ask: "Callable[..., Awaitable[Any]]", *arguments: "Any") -> None:
         """One kind, from the meter into the outbox. What only this kind suffers from is noted."""
         try:
-            items = await self._patiently(read_kind, kind, tables)
-            self._append(kind, items)
+            self._append(kind, await self._patiently(ask, *arguments))
         except (Refused, TableError, FrameError, OutboxError) as error:
             self.problems[kind] = str(error)
             return
@@ -200,26 +196,31 @@ class MeterTask:
     def _append(self, kind: int, items: "list[Any]") -> None:
         meter_id = self.meter_id
         assert meter_id is not None
-        for part in frames.split(items):
-            self._outbox.append(meter_id, model.CLASS_OF_KIND[kind], _encoder(meter_id, part))
+        cls = model.CLASS_OF_KIND[kind]
+        try:
+            self._outbox.append(meter_id, cls, _encoder(meter_id, items))
+        except FrameError:
+            # Seldom, so that the effort of splitting is not spent on each reading.
+            for part in frames.split(items):
+                self._outbox.append(meter_id, cls, _encoder(meter_id, part))
 
     def status(self) -> "dict[str, Any]":
         """See Gateway.status."""
-        kinds = [model.IDENTITY] + [job.kind for job in self.scheduler.jobs]
+        kinds = {
+            model.KIND_NAMES[job.kind]: self._kind_status(job.kind, job.missed) for job in self.scheduler.jobs
+        }
+        kinds[model.KIND_NAMES[model.IDENTITY]] = self._kind_status(model.IDENTITY, 0)
         return {
             "name": self.settings.name,
             "meterId": ids.format_uuid(self.meter_id) if self.meter_id else "",
             "identity": self.identity,
             "reads": self.bucket.used,
             "badAnswers": self.bad_answers,
-            "kinds": {
-                model.KIND_NAMES[kind]: {
-                    "lastMs": self.last_ms.get(kind),
-                    "problem": self.problems.get(kind, ""),
-                }
-                for kind in kinds
-            },
+            "kinds": kinds,
         }
+
+    def _kind_status(self, kind: int, missed: int) -> "dict[str, Any]":
+        return {"lastMs": self.last_ms.get(kind), "problem": self.problems.get(kind, ""), "missed": missed}
 
     def _problems(self) -> str:
         return "; ".join(

@@ -80,7 +80,11 @@ async def read(tables: "Tables") -> "list[Reading]":
     """One Reading, time of the gateway's clock. Reads the dimensions anew: who asks who the meter is
     may have been connected to another one."""
     tables.forget()
-    who = await identify(tables)
+    return await readings(tables, await identify(tables))
+
+
+async def readings(tables: "Tables", who: Identity) -> "list[Reading]":
+    """As `read`, of a meter that has been identified."""
     ratios = await tables.get_if_there(BT15, "ct_ratio", "vt_ratio")
     values = []
     for name, said in (
