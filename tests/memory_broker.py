@@ -63,7 +63,7 @@ class MemoryBroker(Broker):
         self.published = []
         self.subscribed = []
         self.connections = 0
-        self.closed = 0
+        self.open = False
         self.unacknowledged = 0
         self.most_unacknowledged = 0
         self.refuses = None
@@ -78,6 +78,8 @@ class MemoryBroker(Broker):
         await asyncio.sleep(0)
         if self.refuses is not None:
             raise self.refuses
+        assert not self.open, "connected twice"
+        self.open = True
         self.connections += 1
         self.subscribed = []
         self._inbox = []
@@ -130,7 +132,7 @@ class MemoryBroker(Broker):
         return self._inbox.pop(0)
 
     async def close(self):
-        self.closed += 1
+        self.open = False
         self.lose_connection()
 
     def _check(self):

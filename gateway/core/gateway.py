@@ -5,7 +5,7 @@ import json
 
 from .. import clock
 from .._compat import TYPE_CHECKING, const
-from ..errors import Expired
+from ..errors import ConfigurationError, Expired
 from ..transmission.custody import hop_key
 from .meter_task import MeterSettings, MeterTask
 from .sender import Sender
@@ -73,12 +73,14 @@ class Gateway:
         for meter in self.meters:
             if meter.settings.name == name:
                 meter.confirm()
+                return
+        raise ConfigurationError("no meter is called %s" % name)
 
     def status(self) -> "dict[str, Any]":
         """For people and programs. "workers": as Supervisor.states, the broker's connection last;
         "meters": name, meterId ("" before it is known), identity, reads, badAnswers, and by kind of
-        reading lastMs (UTC, None before the first) and problem; "outbox": frames published, receipted,
-        and meters that have some to send."""
+        reading lastMs (UTC, None before the first), problem ("" for none) and missed (how often it came
+        too late); "outbox": frames published and receipted, and how many meters have some to send."""
         return {
             "workers": self.supervisor.states() + [self._broker.status()],
             "meters": [meter.status() for meter in self.meters],

@@ -58,14 +58,14 @@ class Sender:
 
     async def run(self, worker: "Worker") -> None:
         """One connection; what ends it is raised, for the supervisor to wait it out."""
-        await self._broker.connect()
-        self._connected = True
-        self._on_the_way = 0
-        self._subscribed = set()
-        self._stale = set(self._statuses)
-        self.custody.connected()
-        worker.report("working")
         try:
+            await self._broker.connect()
+            self._connected = True
+            self._on_the_way = 0
+            self._subscribed = set()
+            self._stale = set(self._statuses)
+            self.custody.connected()
+            worker.report("working")
             async with TaskGroup() as group:
                 group.spawn(self._receive())
                 group.spawn(self._send(group))

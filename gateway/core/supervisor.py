@@ -32,7 +32,6 @@ class Worker:
     `state`: "starting", "working" (or a word of the worker's own), "failing" (it is started again
     after a wait) or "ended". `reason`: why, in words, "" where nothing needs saying. `since_ms`: UTC
     of the last change of either; `on_change` is called after each. `failures`: since the start.
-    `error`: the last failure, for those who need its type.
     """
 
     def __init__(
@@ -44,7 +43,6 @@ class Worker:
         self.reason = ""
         self.since_ms = clock.utc_ms()
         self.failures = 0
-        self.error: Exception | None = None
         self._work = work
         self._log = log
         self._well_since: int | None = None  # monotonic
@@ -93,7 +91,6 @@ class Worker:
                 await self._work(self)
             except Exception as error:
                 self.failures += 1
-                self.error = error
                 if self._change("failing", describe(error), "warning") and not isinstance(
                     error, GatewayError
                 ):

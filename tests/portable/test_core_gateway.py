@@ -6,7 +6,7 @@ import unittest
 
 from gateway.core.gateway import Gateway, MeterSettings
 from gateway.core.memory_outbox import MemoryOutbox
-from gateway.errors import BrokerError, LinkError
+from gateway.errors import BrokerError, ConfigurationError, LinkError
 from gateway.transmission import frames, ids, model, topics
 from gateway.transmission.custody import hop_key
 from tests.fake_clock import FakeClock
@@ -90,7 +90,7 @@ class TestGateway(unittest.TestCase):
 
         asyncio.run(main())
         self.assertEqual(self.house.open, 0)
-        self.assertEqual(self.broker.closed, self.broker.connections)
+        self.assertFalse(self.broker.open)
 
     def stored(self, name):
         """Kinds of the frames that the cloud has of a meter."""
@@ -194,6 +194,8 @@ class TestGateway(unittest.TestCase):
         async def script():
             await self.clock.advance(MINUTE)
             self.assertEqual(self.states(), {"111": "working", "222": "replaced", "broker": "working"})
+            with self.assertRaises(ConfigurationError):
+                self.gateway.confirm("333")
             self.gateway.confirm("222")
             await self.clock.advance(SECOND)
             self.assertEqual(self.states()["222"], "working")

@@ -195,7 +195,8 @@ class TestReading(Bench):
         self.assertEqual(status["identity"], "NES 20401234567")
         self.assertEqual(sorted(status["kinds"]), ["clock", "identity", "present", "registers"])
         self.assertEqual(
-            status["kinds"]["present"], {"lastMs": NOON + 7 * MINUTE + 10 * SECOND, "problem": ""}
+            status["kinds"]["present"],
+            {"lastMs": NOON + 7 * MINUTE + 10 * SECOND, "problem": "", "missed": 0},
         )
         self.assertEqual(status["reads"], len(self.line.reads))
 
