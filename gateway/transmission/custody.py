@@ -26,7 +26,7 @@ ASK = const(1)
 RECEIPT = const(2)
 
 # Bounds of one message; what does not fit is said in the next one.
-MAX_MARKS = const(8)
+MAX_MARKS = const(16)
 MAX_STREAMS = const(32)
 MAX_RUNS = const(8)
 MAX_DROPS = const(32)
@@ -58,8 +58,7 @@ class Ask:
 
     `nonce`: 8 random bytes that name the conversation; receipts without it are not believed.
     `generation`: the receiver's, as last heard, or b"" when none was. `marks`: (session, position) of
-    receipts that were believed since the last answered ask: the receiver must know of them, or its storage
-    has gone back behind them. `streams`: (class, epoch, low, runs): nothing below `low` is of interest
+    receipts that were believed: the receiver must know of them, or its storage has gone back behind them. `streams`: (class, epoch, low, runs): nothing below `low` is of interest
     any more, and `runs` of (first, last) are what the sender still holds. `drops`: (class, epoch, first,
     last) that gave way to others and will not come. `claims`: (class, epoch, sequence, SHA-256): frames
     without a receipt, for a receiver that has the bytes but could not read their number.
