@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ..errors import ConfigurationError, FrameError
 from ..transmission import envelope, frames, ids, platform_json
-from ..transmission.rows import rows
 
 # More than any outbox segment; a file beyond that is something else.
 _LIMIT = 64 * 1024 * 1024
@@ -18,9 +17,10 @@ _LIMIT = 64 * 1024 * 1024
 
 def decode(file: Path | None, meter_id: str | None, flat: bool) -> None:
     """Print one JSON object per reading. Raises FrameError, or ConfigurationError for wrong usage."""
+    style = platform_json.UNICODE | (platform_json.FLAT | platform_json.QUOTED if flat else 0)
     for meter, frame in _frames(_content(file), meter_id):
-        for identifier, reading in rows(frames.decode(frame, meter), meter):
-            print(platform_json.encode(reading, identifier, meter, flat))
+        for document in platform_json.documents(frames.decode(frame, meter), meter, style):
+            print(document.decode())
 
 
 def _content(file: Path | None) -> bytes:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..transmission import model, registry
 from ..transmission.model import Reading, Timestamp, Value
-from .values import instant_text, property_name, value_text
+from ..transmission.platform_json import UNICODE, format_time, property_id, write
+from .values import value_text
 
 # What a line shows first, where a reading has it; the rest is counted.
 _SHOWN = (
@@ -44,10 +45,10 @@ class Landed:
         self.reading = reading
 
     def as_json(self) -> str:
-        raise NotImplementedError
+        return write(self.meter_id, self.reading, UNICODE).decode()
 
     def as_line(self) -> str:
-        values = {property_name(value.prop): value for value in self.reading.values}
+        values = {property_id(value.prop): value for value in self.reading.values}
         names = [name for name in _SHOWN if name in values][:_MOST] or list(values)[:_MOST]
         shown = [
             f"{name.removeprefix('OBIS_')} {value_text(values[name])} {values[name].unit or ''}".rstrip()
@@ -55,7 +56,7 @@ class Landed:
         ]
         more = len(values) - len(names)
         text = "   ".join(shown) + (f"   and {more} more" if more else "")
-        return f"{instant_text(self.reading.time)}  {model.KIND_NAMES[self.reading.kind]:<10} {text}"
+        return f"{format_time(self.reading.time)}  {model.KIND_NAMES[self.reading.kind]:<10} {text}"
 
 
 class ReadingsTable:

@@ -15,8 +15,9 @@ from ..core.meter_task import read_kind
 from ..errors import ConfigurationError
 from ..transmission import ids, model
 from ..transmission.model import Reading
+from ..transmission.platform_json import format_time, property_id
 from .meter_access import MeterAccess
-from .values import instant_text, meaning, property_name, value_text
+from .values import meaning, value_text
 
 # The kinds that have a reader, in the order in which `all` reads them.
 KINDS = {
@@ -57,14 +58,14 @@ def as_object(reading: Reading, about: dict[str, str]) -> dict[str, Any]:
     """One line of --json. `value` is a decimal string (or text), `unit` null where none applies."""
     values = []
     for value in reading.values:
-        entry = {"property": property_name(value.prop), "value": value_text(value), "unit": value.unit}
+        entry = {"property": property_id(value.prop), "value": value_text(value), "unit": value.unit}
         if value.date is not None:
-            entry["date"] = instant_text(value.date)
+            entry["date"] = format_time(value.date)
         values.append(entry)
     return {
         "kind": model.KIND_NAMES[reading.kind],
         **about,
-        "readingTime": instant_text(reading.time),
+        "readingTime": format_time(reading.time),
         "values": values,
     }
 
@@ -77,12 +78,12 @@ def print_table(reading: Reading, about: dict[str, str]) -> None:
     with_dates = any(value.date is not None for value in reading.values)
     if with_dates:
         table.add_column("at", no_wrap=True)
-    table.add_column("meaning", no_wrap=True, overflow="ellipsis")
+    table.add_column("meaning")
     for value in reading.values:
-        cells = [property_name(value.prop), value_text(value), value.unit or ""]
+        cells = [property_id(value.prop), value_text(value), value.unit or ""]
         if with_dates:
-            cells.append(instant_text(value.date) if value.date else "")
+            cells.append(format_time(value.date) if value.date else "")
         table.add_row(*cells, meaning(value.prop))
     # Apart from the table, whose title would be folded to the table's width.
-    print(f"{model.KIND_NAMES[reading.kind]} of meter {about['serial']}, {instant_text(reading.time)}")
+    print(f"{model.KIND_NAMES[reading.kind]} of meter {about['serial']}, {format_time(reading.time)}")
     Console().print(table)
