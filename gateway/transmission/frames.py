@@ -11,13 +11,13 @@ import binascii
 from .._compat import TYPE_CHECKING, const
 from ..errors import FrameError
 from .bits import BitReader, BitWriter
-from .logs import get_events, put_events
+from .logs import get_events
 from .model import CLASS_OF_KIND, Column, Event, Reading, Series
 from .readings import get_readings, put_readings
-from .series import get_series, put_series
+from .series import get_series
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     Item = Reading | Series | Event
@@ -71,8 +71,7 @@ def encode(meter_id: bytes, epoch: int, sequence: int, items: "Sequence[Item]") 
         number >>= 7
     writer.put(number, 8)
     writer.put_uint(len(items) - 1, 0)
-    put: Any = (put_readings, put_series, put_events)[form]
-    put(writer, items)
+    _putter(form)(writer, items)
     body = writer.finish()
     size = len(body) + 2
     head = bytes((0x93, VERSION, kind | form << 4))
@@ -146,6 +145,19 @@ def halves(series: Series) -> "tuple[Series, Series]":
     """The earlier and the later half of the series' rows."""
     half = len(series.times) // 2
     return _rows(series, 0, half), _rows(series, half, len(series.times))
+
+
+def _putter(form: int) -> "Callable[..., None]":
+    """What puts items of a form. Imported when first needed: series cost a board 10 KB."""
+    if form == _SERIES:
+        from .series import put_series
+
+        return put_series
+    if form == _EVENTS:
+        from .logs import put_events
+
+        return put_events
+    return put_readings
 
 
 def _form(item: "Item") -> int:
