@@ -60,11 +60,6 @@ class Job:
             return None
         return slot
 
-    def next_ms(self, now_ms: int) -> int:
-        """When the next slot begins; for a job that is not due."""
-        slot = self.slot_at(now_ms)
-        return self.starts_ms(max(slot, slot if self._slot is None else self._slot) + 1)
-
     def take(self, slot: int) -> None:
         if self._slot is not None and slot > self._slot + 1:
             self.missed += 1
@@ -112,5 +107,5 @@ class Scheduler:
         for job in self.jobs:
             if job.due_slot(now_ms) is not None:
                 return 0
-            wait = min(wait, job.next_ms(now_ms) - now_ms)
+            wait = min(wait, job.starts_ms(job.slot_at(now_ms) + 1) - now_ms)
         return wait

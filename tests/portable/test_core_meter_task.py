@@ -4,6 +4,7 @@ import asyncio
 import json
 import unittest
 
+from gateway.core import meter_task
 from gateway.core.memory_outbox import MemoryOutbox
 from gateway.core.meter_task import MeterSettings, MeterTask
 from gateway.core.supervisor import Supervisor
@@ -422,6 +423,47 @@ class TestReplaced(Bench):
             await self.clock.until(lambda: worker.state == "working")
 
         self.run_bench(right, serial="20401234567")
+
+
+class TestBigReadings(Bench):
+    def setUp(self):
+        Bench.setUp(self)
+        self.read_kind = meter_task.read_kind
+
+    def tearDown(self):
+        meter_task.read_kind = self.read_kind
+        Bench.tearDown(self)
+
+    def test_more_than_a_frame_carries_goes_in_several(self):
+        async def read_kind(kind, tables):
+            values = [model.Value("p%d" % n, n * 1234567, -3, "Wh") for n in range(200)]
+            return [model.Reading(kind, model.Timestamp(NOON // 1000 + n), values) for n in range(12)]
+
+        meter_task.read_kind = read_kind
+
+        async def script(worker):
+            await self.clock.advance(SECOND)
+            self.assertEqual(worker.reason, "")
+
+        self.run_bench(script, intervals_ms={model.PRESENT: 0, model.CLOCK: 0})
+        parts = [frame for frame in self.frames() if frame.kind == model.REGISTERS]
+        self.assertTrue(len(parts) > 1)
+        times = [item.time.seconds for frame in parts for item in frame.items]
+        self.assertEqual(times, [NOON // 1000 + n for n in range(12)])
+
+    def test_one_that_no_frame_carries_is_a_problem_of_its_kind(self):
+        async def read_kind(kind, tables):
+            return [model.Reading(kind, model.Timestamp(0), [model.Value("text", None, text="x" * 9000)])]
+
+        meter_task.read_kind = read_kind
+
+        async def script(worker):
+            await self.clock.advance(SECOND)
+            self.assertEqual(worker.state, "working")
+            self.assertIn("clock: ", worker.reason)
+
+        self.run_bench(script, intervals_ms={model.PRESENT: 0, model.REGISTERS: 0})
+        self.assertEqual(self.kinds(), [model.IDENTITY])
 
 
 class TestFullOutbox(Bench):

@@ -187,6 +187,56 @@ class TestClockJumps(unittest.TestCase):
         self.assertEqual(Scheduler([]).wait_ms(MIDNIGHT), 30 * SECOND)
 
 
+class TestAnyDay(unittest.TestCase):
+    """Seeded days on which the link is slow, the process stands still and the clock is set at random."""
+
+    def setUp(self):
+        self.seed = 1
+
+    def draw(self, below):
+        self.seed = (self.seed * 1103515245 + 12345) & 0x7FFFFFFF
+        return (self.seed >> 8) % below
+
+    def test_no_day_has_bursts_or_holes(self):
+        for seed in range(1, 31):
+            self.seed = seed
+            self.one_day()
+
+    def one_day(self):
+        jobs = [Job(1, 10 * SECOND, 3), Job(2, 15 * MINUTE, 2, 60 * SECOND), Job(3, HOUR, 1)]
+        scheduler = Scheduler(jobs)
+        utc = MIDNIGHT + self.draw(DAY)
+        real = jumps = idle = 0
+        ran = {1: [], 2: [], 3: []}
+        while real < 6 * HOUR:
+            step = 0
+            job = scheduler.take(utc)
+            if job is not None:
+                ran[job.kind].append(real)
+                step = 100 + self.draw(1500)
+            else:
+                step = scheduler.wait_ms(utc)
+                assert 0 < step <= 30 * SECOND
+            chance = self.draw(1600)
+            if chance == 0:
+                utc += (self.draw(8) - 4) * self.draw(2 * HOUR)
+                jumps += 1
+            elif chance == 1:
+                step += self.draw(2 * MINUTE)
+                idle = max(idle, step)
+            utc += step
+            real += step
+        for job in jobs:
+            times = ran[job.kind]
+            self.assertTrue(
+                len(times) <= 6 * HOUR // job.interval_ms + 2 + jumps, "a burst of kind %d" % job.kind
+            )
+            gaps = [times[n] - times[n - 1] for n in range(1, len(times))] + [real - times[-1]]
+            # Each jump may cost the slot that it cut short; between two jumps nothing is left out.
+            limit = 5 * job.interval_ms // 2 * (1 + jumps * (job.kind == 3)) + idle + MINUTE
+            self.assertTrue(max(gaps) <= limit, "%d ms without kind %d" % (max(gaps), job.kind))
+
+
 class TestSchedule(unittest.TestCase):
     def test_intervals_replace_and_zero_leaves_out(self):
         jobs = schedule.jobs({model.PRESENT: 2 * SECOND, model.CLOCK: 0})
