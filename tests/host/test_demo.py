@@ -52,7 +52,7 @@ def test_readings_land_until_the_time_is_over(temporary: Path):
 def test_ctrl_c_ends_it_well_with_a_line_for_each_reading(temporary: Path):
     with demo(temporary) as running:
         running.expect("virtual meter .* -> cloud")
-        running.expect(r"present .*1\.7\.0 \d+ W")
+        running.expect(r"present .*1\.7\.0 [\d.]+ kW")
         assert running.end(signal.SIGINT) == 0, running.said()
         running.expect(r"\d+ readings with \d+ values landed")
         assert "Traceback" not in running.said()
