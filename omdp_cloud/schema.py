@@ -18,15 +18,6 @@ metadata = sa.MetaData(
 # SQLite gives rows ids of its own only to a column of type INTEGER.
 _Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
-# One row: which storage this is. A restore from a backup gets a new generation, so that senders offer
-# again what they still hold.
-storage = sa.Table(
-    "storage",
-    metadata,
-    sa.Column("id", sa.SmallInteger, primary_key=True),
-    sa.Column("generation", sa.BigInteger, nullable=False),
-)
-
 meter_individual = sa.Table(
     "meter_individual",
     metadata,
@@ -81,7 +72,9 @@ property_value = sa.Table(
     sa.Column("exponent", sa.SmallInteger, nullable=False),
     sa.Column("text_value", sa.Text),
     sa.Column("unit", sa.Text),
-    sa.Column("date", sa.Text, comment="RFC 3339, where it differs from the reading's time"),
+    sa.Column("date", sa.BigInteger, comment="UTC seconds, where it differs from the reading's time"),
+    sa.Column("date_fraction", sa.Text, nullable=False),
+    sa.Column("date_offset", sa.SmallInteger),
     sqlite_with_rowid=False,
 )
 
@@ -96,14 +89,69 @@ dead_letter = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
 )
 
-# The receiver's ledger: which frames are stored, by their hash, until the sender has forgotten them.
+# The receiver's side of custody (gateway.transmission.ledger): which frames are stored, by their hash,
+# until their sender asks no more.
+custody_stream = sa.Table(
+    "custody_stream",
+    metadata,
+    sa.Column("meter_individual_id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("frame_class", sa.SmallInteger, primary_key=True),
+    sa.Column("epoch", sa.BigInteger, primary_key=True),
+    sa.Column("low", sa.BigInteger, nullable=False),
+    sa.Column("key_id", sa.LargeBinary, nullable=False),
+    sa.Column("nonce", sa.LargeBinary, nullable=False),
+    sa.Column("touched", sa.BigInteger, nullable=False, comment="UTC seconds"),
+    sqlite_with_rowid=False,
+)
+
 custody_frame = sa.Table(
     "custody_frame",
     metadata,
-    sa.Column("meter_individual_id", sa.Uuid, primary_key=True),
-    sa.Column("epoch", sa.BigInteger, primary_key=True),
+    sa.Column("meter_individual_id", sa.LargeBinary(16), primary_key=True),
     sa.Column("frame_class", sa.SmallInteger, primary_key=True),
+    sa.Column("epoch", sa.BigInteger, primary_key=True),
     sa.Column("sequence", sa.BigInteger, primary_key=True),
     sa.Column("sha256", sa.LargeBinary(32), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Stored frames whose number could not be read, or stands for other bytes already.
+custody_loose = sa.Table(
+    "custody_loose",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("meter_individual_id", sa.LargeBinary(16), nullable=False),
+    sa.Column("sha256", sa.LargeBinary(32), nullable=False),
+    sa.UniqueConstraint("meter_individual_id", "sha256"),
+)
+
+# Frames that a sender declared lost for want of space.
+custody_drop = sa.Table(
+    "custody_drop",
+    metadata,
+    sa.Column("meter_individual_id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("frame_class", sa.SmallInteger, primary_key=True),
+    sa.Column("epoch", sa.BigInteger, primary_key=True),
+    sa.Column("first", sa.BigInteger, primary_key=True),
+    sa.Column("last", sa.BigInteger, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+custody_generation = sa.Table(
+    "custody_generation",
+    metadata,
+    sa.Column("meter_individual_id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("generation", sa.LargeBinary(8), nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False, comment="UTC seconds"),
+    sqlite_with_rowid=False,
+)
+
+custody_session = sa.Table(
+    "custody_session",
+    metadata,
+    sa.Column("session", sa.LargeBinary(8), primary_key=True),
+    sa.Column("opened", sa.BigInteger, nullable=False, comment="UTC seconds"),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("last_commit", sa.BigInteger, nullable=False, comment="UTC seconds"),
     sqlite_with_rowid=False,
 )
