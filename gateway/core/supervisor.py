@@ -1,5 +1,6 @@
 """Runs named workers, each on its own: what fails is started again after a while, the rest goes on."""
 
+import gc
 import random
 
 from .. import clock
@@ -67,6 +68,17 @@ class Worker:
             self.on_change()
         return True
 
+    def _fail(self, error: Exception) -> None:
+        self.failures += 1
+        try:
+            news = self._change("failing", describe(error), "warning")
+            if news and not isinstance(error, GatewayError):
+                self._log("debug", trace(error))
+        except MemoryError:
+            # Words and traces take memory too; to go on without them beats ending everything.
+            self.state = "failing"
+            gc.collect()
+
     def status(self) -> "dict[str, Any]":
         return {
             "name": self.name,
@@ -90,11 +102,7 @@ class Worker:
             try:
                 await self._work(self)
             except Exception as error:
-                self.failures += 1
-                if self._change("failing", describe(error), "warning") and not isinstance(
-                    error, GatewayError
-                ):
-                    self._log("debug", trace(error))
+                self._fail(error)
             else:
                 self._change("ended", "", "info")
                 return

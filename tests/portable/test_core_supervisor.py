@@ -159,6 +159,17 @@ class TestStates(Supervised):
 
 
 class TestIndependence(Supervised):
+    def test_too_little_memory_to_say_so_ends_nothing(self):
+        def log(level, text):
+            if "failing" in text:
+                raise MemoryError
+
+        self.supervisor = Supervisor(log)
+        self.supervisor.add("meter", self.fails(3))
+        self.run_all()
+        self.assertEqual(self.states(), [("meter", "ended", "")])
+        self.assertEqual(self.supervisor.states()[0]["failures"], 3)
+
     def test_one_failure_leaves_the_others(self):
         trace = []
 
