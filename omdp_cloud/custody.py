@@ -103,9 +103,9 @@ class SqlLedgerStore(LedgerStore):
                 self.connection.execute(table.delete().where(_stream_is(table, key)))
 
     def add_loose(self, meter: bytes, sha256: bytes) -> None:
-        if self.has_loose(meter, sha256):
-            return
         table = custody_loose
+        if self._knows(table, meter, sha256):
+            return
         self.connection.execute(table.insert(), {"meter_individual_id": meter, "sha256": sha256})
         oldest_kept = (
             sa.select(table.c.id)
@@ -119,17 +119,20 @@ class SqlLedgerStore(LedgerStore):
             table.delete().where(table.c.meter_individual_id == meter, table.c.id < oldest_kept)
         )
 
-    def has_loose(self, meter: bytes, sha256: bytes) -> bool:
-        table = custody_loose
-        found = self.connection.scalar(
-            sa.select(table.c.id).where(table.c.meter_individual_id == meter, table.c.sha256 == sha256)
-        )
-        return found is not None
-
     def remove_loose(self, meter: bytes, sha256: bytes) -> None:
         table = custody_loose
         self.connection.execute(
             table.delete().where(table.c.meter_individual_id == meter, table.c.sha256 == sha256)
+        )
+
+    def has(self, meter: bytes, sha256: bytes) -> bool:
+        return self._knows(custody_loose, meter, sha256) or self._knows(custody_frame, meter, sha256)
+
+    def _knows(self, table: sa.Table, meter: bytes, sha256: bytes) -> bool:
+        return bool(
+            self.connection.scalar(
+                sa.select(sa.exists().where(table.c.meter_individual_id == meter, table.c.sha256 == sha256))
+            )
         )
 
     def add_drop(self, meter: bytes, cls: int, epoch: int, first: int, last: int) -> None:

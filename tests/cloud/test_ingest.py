@@ -1,0 +1,232 @@
+"""What becomes of a message: rows, revisions, dead letters, receipts."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from gateway.transmission import frames, topics
+from gateway.transmission.custody import Ask, Receipt, decode
+from gateway.transmission.model import (
+    EVENT,
+    LOAD_PROFILE,
+    PRESENT,
+    Column,
+    Event,
+    Reading,
+    Series,
+    Timestamp,
+    Value,
+)
+from omdp_cloud import schema
+from omdp_cloud.errors import StorageError
+from omdp_cloud.ingest import MAX_PAYLOAD, Ingest, Message
+from omdp_cloud.storage import Storage
+from tests.cloud.conftest import HOP_KEY
+
+METER = bytes(range(16))
+OTHER = bytes(range(1, 17))
+NONCE = b"nonce-01"
+
+
+def message(payload: bytes, meter: bytes = METER, specific: str = topics.COMPACT) -> Message:
+    return Message(topics.topic(meter, specific, "here"), payload)
+
+
+def ask(streams: list[tuple[int, int, int, list[tuple[int, int]]]], claims: list = []) -> Message:  # noqa: B006
+    payload = Ask(NONCE, b"", [], streams, [], claims).encode(HOP_KEY, METER)
+    return Message(topics.custody(METER), payload)
+
+
+def present(epoch: int, sequence: int, watt: int = 431) -> bytes:
+    values = [Value(0, watt, -3, "kW"), Value("Unknown to the registry", -5, 2, "furlong")]
+    return frames.encode(METER, epoch, sequence, [Reading(PRESENT, Timestamp(1_700_000_000), values)])
+
+
+def interval(mantissa: int, epoch: int, sequence: int) -> bytes:
+    column = Column(1, [mantissa], -3, "kWh")
+    series = Series(LOAD_PROFILE, [1_700_000_100], [column], origins=[(1, 0, 7, 99, 4)])
+    return frames.encode(METER, epoch, sequence, [series])
+
+
+async def rows(storage: Storage, *columns: sa.ColumnElement) -> list[tuple]:
+    async with storage.reading() as connection:
+        return [tuple(row) for row in await connection.execute(sa.select(*columns))]
+
+
+def receipts(report) -> list[Receipt]:
+    found = []
+    for meter, payload in report.receipts:
+        decoded = decode(meter, payload, lambda _: HOP_KEY)
+        assert decoded and isinstance(decoded[1], Receipt)
+        found.append(decoded[1])
+    return found
+
+
+async def test_values_stand_as_mantissa_and_exponent(storage: Storage, ingest: Ingest):
+    extremes = [2**31 - 1, -(2**31), -1, 0, 2**63 - 1, -(2**63)]
+    values = [Value(number, mantissa, -3, "kWh") for number, mantissa in enumerate(extremes)]
+    frame = frames.encode(METER, 1, 0, [Reading(PRESENT, Timestamp(1_700_000_000, "250", 60), values)])
+    await ingest.take([message(frame)])
+    table = schema.property_value
+    assert await rows(storage, table.c.mantissa, table.c.exponent) == [(each, -3) for each in extremes]
+    reading = schema.meter_reading
+    assert await rows(storage, reading.c.time, reading.c.fraction, reading.c.offset) == [
+        (1_700_000_000, "250", 60)
+    ]
+
+
+async def test_no_column_of_the_database_is_a_float():
+    for table in schema.metadata.tables.values():
+        for column in table.columns:
+            assert not isinstance(column.type, sa.Float | sa.Numeric), column
+
+
+async def test_a_property_the_registry_lacks_is_kept_by_name(storage: Storage, ingest: Ingest):
+    await ingest.take([message(present(1, 0))])
+    table = schema.operational_property_definition
+    names = dict(await rows(storage, table.c.property_id, table.c.id))
+    assert set(names) == {"OBIS_1.7.0", "Unknown to the registry"}
+    assert names["OBIS_1.7.0"] == 0
+
+
+async def test_the_same_again_is_no_news(storage: Storage, ingest: Ingest):
+    first = await ingest.take([message(interval(5, 1, 0))])
+    again = await ingest.take([message(interval(5, 1, 0)), message(interval(5, 2, 7))])
+    assert (first.outcome.stored, again.outcome.stored, again.outcome.known) == (1, 0, 2)
+    assert len(await rows(storage, schema.meter_reading.c.id)) == 1
+
+
+async def test_other_content_under_the_same_id_is_a_revision(storage: Storage, ingest: Ingest):
+    report = await ingest.take(
+        [message(interval(5, 1, 0)), message(interval(6, 2, 0)), message(interval(5, 3, 0))]
+    )
+    assert (report.outcome.stored, report.outcome.revised) == (1, 2)
+    key, reading, value = schema.reading_key, schema.meter_reading, schema.property_value
+    async with storage.reading() as connection:
+        newest = await connection.execute(
+            sa.select(value.c.mantissa, key.c.revision)
+            .join(reading, reading.c.id == value.c.reading)
+            .join(key, key.c.reading == reading.c.id)
+        )
+        assert newest.all() == [(5, 2)]
+    assert sorted(await rows(storage, value.c.mantissa)) == [(5,), (5,), (6,)]
+
+
+async def test_an_event_is_a_reading_of_its_code(storage: Storage, ingest: Ingest):
+    event = Event(EVENT, Timestamp(1_700_000_000), 12, 4_000_000_000, b"\x26\x01\x02\x03\x04\x05", b"\x01")
+    await ingest.take([message(frames.encode(METER, 1, 0, [event]))])
+    table = schema.property_value
+    numbers = await rows(storage, table.c.mantissa, table.c.text_value)
+    assert (12, None) in numbers
+    assert (4_000_000_000, None) in numbers
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (message(b"\x93\x01"), "frame"),
+        (message(present(1, 0)[:-1] + b"\0"), "check"),
+        (message(present(1, 0), OTHER), "another meter"),
+        (message(b"x" * (MAX_PAYLOAD + 1)), "bytes"),
+        (Message("concentrator/x/smartMeterMessage/not-a-uuid/compact", present(1, 0)), "UUID"),
+        (Message("concentrator/x", b""), "topic"),
+        (message(b"{}", specific="gossip"), "gossip"),
+        (Message(topics.custody(METER), b"\x96\x01\x01\xc4\x04abcd" + bytes(40)), "custody"),
+    ],
+)
+async def test_wrong_input_becomes_a_dead_letter(storage: Storage, ingest: Ingest, bad: Message, reason: str):
+    report = await ingest.take([bad, message(present(1, 1))])
+    assert report.outcome.stored == 1, "what is right beside it is stored"
+    if reason == "custody":
+        assert report.dead_letters == 0, "custody messages of others are none of our business"
+        return
+    table = schema.dead_letter
+    (letter,) = await rows(storage, table.c.topic, table.c.payload, table.c.reason)
+    assert letter[0] == bad.topic
+    assert letter[1] == bad.payload[:MAX_PAYLOAD]
+    assert reason in letter[2]
+
+
+async def test_a_receipt_names_what_is_stored(ingest: Ingest):
+    stored = [present(1, sequence) for sequence in range(3)]
+    await ingest.take([ask([(3, 1, 0, [(0, 2)])])])
+    report = await ingest.take([message(frame) for frame in stored])
+    ranges = [one for receipt in receipts(report) for one in receipt.ranges]
+    assert [one[:4] for one in ranges] == [(3, 1, 0, 2)]
+    assert all(receipt.nonce == NONCE for receipt in receipts(report))
+
+
+async def test_dead_letters_are_receipted_to_who_claims_them(ingest: Ingest):
+    from hashlib import sha256
+
+    damaged = present(1, 0)[:-1] + b"\0"
+    await ingest.take([message(damaged)])
+    claim = (3, 1, 0, sha256(damaged).digest())
+    report = await ingest.take([ask([(3, 1, 0, [(0, 0)])], [claim])])
+    assert [one[:4] for receipt in receipts(report) for one in receipt.ranges] == [(3, 1, 0, 0)]
+
+
+async def test_a_foreign_key_gets_no_receipt(storage: Storage):
+    other = Ingest(storage, {}, now=lambda: 1_800_000_000)
+    await other.take([ask([(3, 1, 0, [(0, 0)])])])
+    assert (await other.take([message(present(1, 0))])).receipts == []
+
+
+async def test_nothing_of_a_failed_batch_stands(storage: Storage, ingest: Ingest, tmp_path: Path):
+    await ingest.take([message(present(1, 0))])
+    with sqlite3.connect(tmp_path / "readings.db") as connection:
+        connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON property_value WHEN NEW.mantissa = 666 "
+            "BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+        )
+    with pytest.raises(StorageError, match="the disk is full"):
+        await ingest.take([message(present(1, 1)), message(present(1, 2, 666))])
+    assert len(await rows(storage, schema.meter_reading.c.id)) == 1
+    with sqlite3.connect(tmp_path / "readings.db") as connection:
+        connection.execute("DROP TRIGGER full")
+    report = await ingest.take([message(present(1, 1)), message(present(1, 2, 666))])
+    assert report.outcome.stored == 2
+
+
+async def test_a_database_restored_beneath_is_noticed_by_who_asks(storage: Storage, tmp_path: Path):
+    """The sender has a receipt that the restored database knows nothing of: the generation changes."""
+    url = f"sqlite:///{tmp_path}/cloud.db"
+    clock = [1_800_000_000]
+
+    def opened(on: Storage) -> Ingest:
+        from gateway.transmission.sealing import key_id
+
+        return Ingest(on, {key_id(HOP_KEY): HOP_KEY}, now=lambda: clock[0])
+
+    first = await Storage.open(url)
+    taking = opened(first)
+    (before,) = receipts(await taking.take([ask([(3, 1, 0, [(0, 5)])])]))
+    await first.close()
+    backup = (tmp_path / "cloud.db").read_bytes()
+    clock[0] += 3600
+    second = await Storage.open(url)
+    taking = opened(second)
+    (receipt,) = receipts(await taking.take([ask([(3, 1, 0, [(0, 5)])]), message(present(1, 0))]))
+    assert receipt.generation == before.generation
+    await second.close()
+    for left_over in ("cloud.db-wal", "cloud.db-shm"):
+        (tmp_path / left_over).unlink(missing_ok=True)
+    (tmp_path / "cloud.db").write_bytes(backup)
+    clock[0] += 60
+    third = await Storage.open(url)
+    question = Ask(
+        os.urandom(8),
+        receipt.generation,
+        [(receipt.session, receipt.position)],
+        [(3, 1, 0, [(0, 5)])],
+        [],
+        [],
+    )
+    report = await opened(third).take([Message(topics.custody(METER), question.encode(HOP_KEY, METER))])
+    await third.close()
+    (answer,) = receipts(report)
+    assert answer.generation != receipt.generation
+    assert answer.since == 1_800_000_000
