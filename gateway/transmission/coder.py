@@ -11,7 +11,7 @@ from ..errors import FrameError
 if TYPE_CHECKING:
     from .bits import BitReader, BitWriter
 
-CONTEXTS = const(32)
+CONTEXTS = const(132)
 _ALL = const(0xFFFFFFF)  # 28 bits
 _TOP = const(0x100000)  # below 20 bits a byte is shifted out
 _LOW = const(0xFFFFF)

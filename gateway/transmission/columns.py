@@ -24,28 +24,21 @@ _CAP = const(0x3FFFFF)  # 22 bits: what a value counts for at most in the runnin
 
 
 class Rice:
-    """Adaptive Rice parameter: follows a running mean (in 16ths) that gives the newest value 2/3."""
+    """Adaptive Rice parameter: follows a running mean (in 16ths) that gives the newest value 3/4."""
 
     def __init__(self, k: int) -> None:
         self.mean = 16 << k
         self.k = k
 
     def next(self, value: int) -> None:
-        self.mean += ((min(value, _CAP) << 4) - self.mean) * 2 // 3
+        self.mean += ((min(value, _CAP) << 4) - self.mean) * 3 >> 2
         self.k = bit_length(self.mean * 11 >> 8)
 
 
 def put_column(writer: BitWriter, coder: RangeEncoder, values: "Sequence[int]") -> None:
     """`values` (at least one), smallest of all codings; the reader knows how many there are."""
     order = _best_order(values)
-    first = []
-    rest = values
-    for _ in range(order):
-        first.append(rest[0])
-        rest = [rest[i + 1] - rest[i] for i in range(len(rest) - 1)]
-    signed = min(rest) < 0
-    if signed:
-        rest = [zigzag(value) for value in rest]
+    first, rest, signed = _differences(values, order)
     k = _start_parameter(rest)
     codec = _best_codec(rest, k)
     if codec > RUNS and len(rest) > 7:
@@ -134,27 +127,31 @@ def _restore(values: "list[int]", first: "list[int]", rest: "list[int]", signed:
     values.extend(rest)
 
 
+def _differences(values: "Sequence[int]", order: int) -> "tuple[list[int], Sequence[int], bool]":
+    """The first values of each order, what remains as numbers from 0 up, and whether these are signed."""
+    first = []
+    rest = values
+    for _ in range(order):
+        first.append(rest[0])
+        rest = [rest[i + 1] - rest[i] for i in range(len(rest) - 1)]
+    signed = min(rest) < 0
+    return first, [zigzag(value) for value in rest] if signed else rest, signed
+
+
 def _best_order(values: "Sequence[int]") -> int:
     if min(values) == max(values):
         return 0
-    # By the bits that the numbers themselves take, sign bits included.
     best = order = 0
     best_bits = -1
-    row = values
-    ahead = 0
-    while True:
-        bits = ahead
-        for value in row:
-            bits += bit_length(value)
-        if min(row) < 0:
-            bits += len(row)
+    while order < min(3, len(values)):
+        first, rest, _ = _differences(values, order)
+        bits = _cost(RICE, rest, _start_parameter(rest))
+        for value in first:
+            bits += 7 + bit_length(value)
         if best_bits < 0 or bits < best_bits:
             best, best_bits = order, bits
         order += 1
-        if order > 2 or order >= len(values):
-            return best
-        ahead += 7 + bit_length(row[0])
-        row = [row[i + 1] - row[i] for i in range(len(row) - 1)]
+    return best
 
 
 def _start_parameter(rest: "Sequence[int]") -> int:
@@ -309,19 +306,30 @@ def _get_varints(reader: BitReader, count: int) -> "list[int]":
     return rest
 
 
+def _contexts(k: int, before: int) -> int:
+    """The first of six contexts for a quotient's digits, by the parameter and the quotient before."""
+    return min(k, 6) * 18 + min(before, 2) * 6
+
+
 def _put_range(coder: RangeEncoder, rest: "Sequence[int]", k: int) -> None:
     rice = Rice(k)
+    quotient = 0
     for value in rest:
         k = rice.k
+        context = _contexts(k, quotient)
         quotient = value >> k
-        context = min(k, 2) * 10
         for i in range(min(quotient, _LONGEST)):
-            coder.put(context + min(i, 9), 1)
+            coder.put(context + min(i, 5), 1)
         if quotient < _LONGEST:
-            coder.put(context + min(quotient, 9), 0)
-            if k and quotient < 2:
-                k -= 1
-                coder.put(30 + quotient, value >> k & 1)
+            coder.put(context + min(quotient, 5), 0)
+            if quotient < 2:
+                # The remainder's first two bits have contexts of their own.
+                node = 1
+                while k and node < 4:
+                    k -= 1
+                    bit = value >> k & 1
+                    coder.put(125 + 3 * quotient + node, bit)
+                    node = node << 1 | bit
             coder.put_plain(value & ((1 << k) - 1), k)
         else:
             length = bit_length(value)
@@ -333,17 +341,22 @@ def _put_range(coder: RangeEncoder, rest: "Sequence[int]", k: int) -> None:
 def _get_range(decoder: RangeDecoder, count: int, k: int) -> "list[int]":
     rice = Rice(k)
     rest = []
+    quotient = 0
     for _ in range(count):
         k = rice.k
+        context = _contexts(k, quotient)
         quotient = 0
-        context = min(k, 2) * 10
-        while quotient < _LONGEST and decoder.get(context + min(quotient, 9)):
+        while quotient < _LONGEST and decoder.get(context + min(quotient, 5)):
             quotient += 1
         if quotient < _LONGEST:
             value = quotient
-            if k and quotient < 2:
-                k -= 1
-                value = value << 1 | decoder.get(30 + quotient)
+            if quotient < 2:
+                node = 1
+                while k and node < 4:
+                    k -= 1
+                    bit = decoder.get(125 + 3 * quotient + node)
+                    node = node << 1 | bit
+                    value = value << 1 | bit
             value = value << k | decoder.get_plain(k)
         else:
             value = decoder.get_plain(decoder.get_plain(7))
