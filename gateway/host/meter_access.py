@@ -28,7 +28,11 @@ def read_key(path: Path) -> tuple[bytes, str]:
 
 
 class MeterAccess:
-    """How to reach one meter. Each `open` makes a new connection."""
+    """How to reach one meter. Each `open` makes a new connection and reads the key file anew, so that a
+    wrong key in it can be put right without a restart.
+
+    `key_form`: how the key was written at first. Raises ConfigurationError when it can't be used.
+    """
 
     def __init__(
         self,
@@ -41,7 +45,8 @@ class MeterAccess:
         self.port = port
         self.baud = baud
         self.encrypt = encrypt
-        self._key, self.key_form = read_key(key_file)
+        self.key_form = read_key(key_file)[1]
+        self._key_file = key_file
         self._recorder = recorder
 
     @property
@@ -55,11 +60,12 @@ class MeterAccess:
         }
 
     async def open(self) -> MepMeter:
-        """Raises LinkError. Nothing is sent before the first read."""
+        """Raises LinkError or ConfigurationError. Nothing is sent before the first read."""
+        key = read_key(self._key_file)[0]
         link: Link = await self.port.open(self.baud)
         if self._recorder is not None:
             link = RecordingLink(link, self._recorder)
-        return MepMeter(link, self._key, self.encrypt, self.baud)
+        return MepMeter(link, key, self.encrypt, self.baud)
 
     def record_to(self, path: Path) -> Recorder:
         """Record all traffic from now on; the caller closes the recorder."""

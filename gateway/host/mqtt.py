@@ -9,7 +9,7 @@ import logging
 import socket
 import ssl
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,8 +32,9 @@ _T = TypeVar("_T")
 class MqttBroker(Broker):
     """One broker, one connection at a time.
 
-    `tls`: a context, or None for plain MQTT. `will`: topic and payload that the broker publishes,
-    retained, when this client vanishes.
+    `tls`: a context, or None for plain MQTT. `read_password`: asked at each connection, so that a wrong
+    password can be put right meanwhile; may raise ConfigurationError. `will`: topic and payload that the
+    broker publishes, retained, when this client vanishes.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class MqttBroker(Broker):
         *,
         tls: ssl.SSLContext | None = None,
         username: str | None = None,
-        password: str | None = None,
+        read_password: Callable[[], str] | None = None,
         will: tuple[str, bytes] | None = None,
     ) -> None:
         self.name = f"the MQTT broker {host}:{port}"
@@ -54,7 +55,7 @@ class MqttBroker(Broker):
         self._client_id = client_id
         self._tls = tls
         self._username = username
-        self._password = password
+        self._read_password = read_password
         self._will = will
         self._client: aiomqtt.Client | None = None
         self._listener: asyncio.Task[None] | None = None
@@ -67,7 +68,7 @@ class MqttBroker(Broker):
             self._host,
             self._port,
             username=self._username,
-            password=self._password,
+            password=self._read_password() if self._read_password else None,
             identifier=self._client_id,
             will=aiomqtt.Will(self._will[0], self._will[1], qos=1, retain=True) if self._will else None,
             clean_session=True,  # what must not be lost is in the outbox, not in the broker

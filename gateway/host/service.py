@@ -73,13 +73,14 @@ def _meter(section: config.MeterSection, access: MeterAccess) -> MeterSettings:
 
 def _broker(settings: config.Configuration) -> MqttBroker:
     section = settings.broker
+    password_file = section.password_file
     return MqttBroker(
         section.host,
         section.port,
         settings.gateway.id,
         tls=tls_context(section.ca_file) if section.tls else None,
         username=section.username,
-        password=_text(section.password_file) if section.password_file else None,
+        read_password=(lambda: _text(password_file)) if password_file else None,
     )
 
 

@@ -70,7 +70,7 @@ def test_no_secret_is_held_or_shown(directory: Path):
 EVERYTHING_WRONG = """\
 [gateway]
 id = "a/b"
-ident = "x"
+idd = "x"
 
 [broker]
 url = "mqtt://broker.example"
@@ -101,7 +101,7 @@ def test_every_fault_at_once_with_line_field_and_reason(directory: Path):
     found = faults(directory, EVERYTHING_WRONG)
     expected = [
         ("2: gateway.id: ", "letters, digits"),
-        ("3: gateway.ident: ", "did you mean id?"),
+        ("3: gateway.idd: ", "did you mean id?"),
         ("5: broker.credential_file: ", "is missing"),
         ("6: broker.url: ", "without encryption"),
         ("7: broker.user: ", "did you mean username?"),
@@ -171,6 +171,12 @@ def test_password_in_the_url_is_refused_and_not_repeated(directory: Path):
 def test_broker_custody_needs_no_credential(directory: Path):
     text = MINIMAL.replace('credential_file = "credential"', 'custody = "broker"')
     assert load(directory, text).broker.custody == "broker"
+
+
+def test_the_brokers_password_is_the_credential_unless_another_is_named(directory: Path):
+    password = 'username = "me"\npassword_file = "credential"'
+    found = load(directory, MINIMAL.replace('credential_file = "credential"', password))
+    assert found.broker.credential_file is None and found.broker.password_file == directory / "credential"
 
 
 def test_no_meter_no_broker_no_file_no_toml(directory: Path):

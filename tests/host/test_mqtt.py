@@ -113,11 +113,11 @@ async def test_a_connection_lost_while_waiting_for_the_acknowledgement():
 
 async def test_credentials_right_wrong_and_missing(tmp_path: Path):
     with NatsServer(tmp_path, users={"house": "right-password"}) as server:
-        good = client(server.port, username="house", password="right-password")
+        good = client(server.port, username="house", read_password=lambda: "right-password")
         await good.connect()
         await good.close()
         with pytest.raises(BrokerError, match="refused the user house or the password") as caught:
-            await client(server.port, username="house", password="wrong-password").connect()
+            await client(server.port, username="house", read_password=lambda: "wrong-password").connect()
         assert "wrong-password" not in str(caught.value)
         with pytest.raises(BrokerError, match="wants a user and password"):
             await client(server.port).connect()

@@ -84,7 +84,7 @@ def gateway(directory: Path, broker: int, key: str = "key", port: object = None)
 
 
 async def watch(broker: NatsServer) -> MqttBroker:
-    watcher = MqttBroker("127.0.0.1", broker.port, "watcher", username="watcher", password="w")
+    watcher = MqttBroker("127.0.0.1", broker.port, "watcher", username="watcher", read_password=lambda: "w")
     await watcher.connect()
     await watcher.subscribe("smartMeterMessage/#")
     return watcher
@@ -140,26 +140,41 @@ async def test_an_absent_broker_is_told_and_frames_flow_when_it_comes(directory,
         await asyncio.to_thread(ends_well, running)
 
 
-def test_wrong_credentials_are_told(directory, meter, broker):
+def test_wrong_credentials_are_told_and_can_be_put_right(directory, meter, broker):
     broker.start()
     (directory / "password").write_text("not-" + PASSWORD[:5])
     with gateway(directory, broker.port) as running:
         running.expect("refused the user house or the password")
+        (directory / "password").write_text(PASSWORD)
+        running.expect("broker: working")
         ends_well(running)
 
 
-def test_a_wrong_key_is_told_once_and_the_gateway_stays(directory, meter):
+def test_a_wrong_key_is_told_once_and_can_be_put_right(directory, meter):
     with gateway(directory, free_port(), key="wrong-key") as running:
-        running.expect("refused the key")
-        assert running.process.poll() is None
+        running.expect("house: .*refused the key")
+        (directory / "wrong-key").write_text(KEY)
+        running.expect("house: working")
+        assert running.said().count("refused the key") == 1
         ends_well(running)
 
 
-def test_a_port_that_is_not_there_is_told_and_the_gateway_stays(directory):
-    with gateway(directory, free_port(), port="/dev/ttyNONE") as running:
-        running.expect("no such port")
-        assert running.process.poll() is None
+def test_a_key_file_that_is_opened_to_others_is_not_used(directory, meter):
+    with gateway(directory, free_port(), key="wrong-key") as running:
+        running.expect("house: .*refused the key")
+        (directory / "wrong-key").chmod(0o644)
+        running.expect("house: .*chmod 600")
         ends_well(running)
+
+
+def test_a_port_that_comes_later(directory):
+    with gateway(directory, free_port()) as running:
+        running.expect("house: .*no such port")
+        arguments = ["--listen", "pty", "--link", directory / "usb", "--key-file", directory / "key"]
+        with program("simulate", *arguments, "--baud", "fast") as simulated:
+            running.expect("house: working")
+            ends_well(running)
+            assert simulated.end() == 0
 
 
 async def test_a_meter_that_refuses_now_and_then_is_read_all_the_same(directory, broker):
