@@ -33,6 +33,7 @@ from ..errors import ConfigurationError
 from .links import DEFAULT_BAUD, parse_port
 from .meter_access import read_key
 from .secret_files import find_secret, read_secret
+from .tls import tls_context
 from .toml_lines import field_lines, nearest_line
 
 _UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -91,9 +92,7 @@ def _base(info: ValidationInfo) -> Path:
 
 
 def _secret_file(value: object, info: ValidationInfo) -> Path:
-    if not isinstance(value, str | Path) or not str(value):
-        raise ValueError("must be the path of a file, in quotes")
-    path = find_secret(str(value), _base(info))
+    path = find_secret(_path_text(value), _base(info))
     _reason(read_secret, path)
     return path
 
@@ -104,13 +103,16 @@ def _key_file(value: object, info: ValidationInfo) -> Path:
     return path
 
 
-def _plain_file(value: object, info: ValidationInfo) -> Path:
-    if not isinstance(value, str | Path) or not str(value):
-        raise ValueError("must be the path of a file, in quotes")
-    path = _base(info) / Path(value).expanduser()
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such file")
+def _ca_file(value: object, info: ValidationInfo) -> Path:
+    path = _base(info) / Path(_path_text(value)).expanduser()
+    _reason(tls_context, path)
     return path
+
+
+def _path_text(value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("must be the path of a file, in quotes")
+    return value
 
 
 def _topic_level(value: str) -> str:
@@ -162,7 +164,7 @@ Duration = Annotated[
 ]
 SecretFile = Annotated[Path, BeforeValidator(_secret_file), WithJsonSchema({"type": "string"})]
 KeyFile = Annotated[Path, BeforeValidator(_key_file), WithJsonSchema({"type": "string"})]
-PlainFile = Annotated[Path, BeforeValidator(_plain_file), WithJsonSchema({"type": "string"})]
+CaFile = Annotated[Path, BeforeValidator(_ca_file), WithJsonSchema({"type": "string"})]
 TopicLevel = Annotated[str, AfterValidator(_topic_level)]
 
 
@@ -187,7 +189,7 @@ class BrokerSection(_Section):
     )
     username: str | None = None
     password_file: SecretFile | None = None
-    ca_file: PlainFile | None = Field(default=None, description="PEM; default: the system's certificates")
+    ca_file: CaFile | None = Field(default=None, description="PEM; default: the system's certificates")
     allow_plain: Literal["yes, without encryption"] | None = Field(
         default=None, description=f'"{PLAIN_CONSENT}" lets mqtt:// go beyond this machine'
     )

@@ -10,14 +10,13 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import TypeVar
 
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ..core.broker import Broker
-from ..errors import BrokerError, ConfigurationError
+from ..errors import BrokerError
 
 _KEEPALIVE_S = 30
 _ANSWER_S = 10
@@ -186,14 +185,6 @@ class MqttBroker(Broker):
         if isinstance(cause, TimeoutError) or "timed out" in str(error):
             return f"no answer within {_ANSWER_S} s: a firewall, plain MQTT to a TLS port, or no MQTT broker?"
         return str(error)
-
-
-def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """TLS 1.2 or later, certificate and name verified; `ca_file` in place of the system's certificates."""
-    try:
-        return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(f"{ca_file}: holds no certificates in PEM form: {error}") from None
 
 
 def _number(code: object) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import getpass
 import grp
@@ -23,6 +24,13 @@ class _Transport(serial_asyncio.SerialTransport):  # type: ignore[misc]
         # The library would print a traceback; a pulled adapter is no fault of the program and reaches
         # the reader and the writer as a LinkError.
         self._abort(exc)
+
+    def _abort(self, exc: Exception | None) -> None:
+        # The library waits, and the whole program with it, until the line has taken what is unsent; a hung
+        # adapter never takes it.
+        with contextlib.suppress(OSError, termios.error):
+            self._serial.reset_output_buffer()
+        super()._abort(exc)
 
 
 class SerialLink(StreamLink):

@@ -16,9 +16,10 @@ from . import config
 from .links import parse_port
 from .logs import log
 from .meter_access import MeterAccess
-from .mqtt import MqttBroker, tls_context
+from .mqtt import MqttBroker
 from .secret_files import read_secret
 from .signals import ending
+from .tls import tls_context
 
 # A day and more of one household at the default schedule.
 _OUTBOX_BYTES = 16 * 1024 * 1024

@@ -7,18 +7,20 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
-_ENDING = (signal.SIGINT, signal.SIGTERM)
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
 def ending() -> Iterator[asyncio.Event]:
-    """An event that is set by SIGINT (Ctrl-C) and SIGTERM, which do nothing else meanwhile."""
+    """An event that is set by Ctrl-C, SIGTERM and a closed terminal, which do nothing else meanwhile."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
-    for number in _ENDING:
+    # What is ignored from outside stays so: nohup means it.
+    numbers = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in numbers:
         loop.add_signal_handler(number, ended.set)
     try:
         yield ended
     finally:
-        for number in _ENDING:
+        for number in numbers:
             loop.remove_signal_handler(number)

@@ -168,6 +168,13 @@ def test_password_in_the_url_is_refused_and_not_repeated(directory: Path):
     assert "username and password_file" in fault
 
 
+def test_a_ca_file_without_certificates(directory: Path):
+    (directory / "ca.pem").write_text("no certificate")
+    text = MINIMAL.replace("mqtt:", "mqtts:").replace("[[meter]]", 'ca_file = "ca.pem"\n[[meter]]')
+    (fault,) = faults(directory, text)
+    assert "broker.ca_file" in fault and "no certificates in PEM form" in fault
+
+
 def test_broker_custody_needs_no_credential(directory: Path):
     text = MINIMAL.replace('credential_file = "credential"', 'custody = "broker"')
     assert load(directory, text).broker.custody == "broker"

@@ -2,13 +2,15 @@
 
 import json
 import tempfile
+import uuid
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import ConfigurationError
+from gateway.errors import ConfigurationError, FrameError
 from gateway.host import config, record, replay
+from gateway.host.decode import decode
 from gateway.host.links import parse_port
 from gateway.host.toml_lines import field_lines
 
@@ -135,6 +137,18 @@ def test_any_text_as_configuration(content):
         config.load(path)
     except ConfigurationError as error:
         assert str(path) in str(error)
+    finally:
+        path.unlink()
+
+
+@few
+@given(st.binary(max_size=80) | st.binary(max_size=60).map(lambda data: b"\x92\xc4\x10" + data))
+def test_any_bytes_as_frames(content):
+    path = file_with(content)
+    try:
+        decode(path, str(uuid.UUID(int=1)), False)
+    except (FrameError, ConfigurationError) as error:
+        assert str(error)
     finally:
         path.unlink()
 

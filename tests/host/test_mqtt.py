@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import BrokerError, ConfigurationError
-from gateway.host.mqtt import MqttBroker, tls_context
+from gateway.host.mqtt import MqttBroker
+from gateway.host.tls import tls_context
 from tests.brokers import NatsServer, free_port, nats
 from tests.certificates import Authority
 from tests.mqtt_proxy import Proxy
