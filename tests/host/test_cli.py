@@ -18,8 +18,8 @@ from tests.brokers import free_port
 
 KEY = "ABCDEFGHIJKLMNOPQRST"
 WRONG_KEY = "0123456789abcdef0123456789abcdef"
-# Meter and gateway share a clock that runs ten times as fast.
-ENVIRONMENT = {**os.environ, "OSGP_TIME": "10", "COLUMNS": "100", "NO_COLOR": "1"}
+# Meter and gateway share a clock that runs five times as fast.
+ENVIRONMENT = {**os.environ, "OSGP_TIME": "5", "COLUMNS": "100", "NO_COLOR": "1"}
 
 
 def command(*arguments: object) -> list[str]:

@@ -264,3 +264,25 @@ class TestSecretFiles:
         assert read_secret(find_secret("meter.key", directory)) == b"from systemd"
         assert read_secret(find_secret("./meter.key", directory)) == KEY.encode()
         assert find_secret("credential", directory) == directory / "credential"
+
+
+class TestDocumentation:
+    TEXT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+
+    def test_its_example_is_sound(self, directory: Path):
+        example = self.TEXT.split("```toml\n")[1].split("```")[0]
+        (directory / "custody.secret").write_text(KEY)
+        (directory / "custody.secret").chmod(0o600)
+        assert load(directory, example).meter[0].name == "house"
+
+    def test_it_names_every_field_and_no_other(self):
+        table = self.TEXT.split("| field |")[1].split("\n\n")[0]
+        named = {
+            word.strip("`")
+            for line in table.splitlines()[2:]
+            for word in line.split("|")[1].replace(",", " ").split()
+            if "[" not in word
+        }
+        definitions = config.json_schema()["$defs"].values()
+        known = {name for definition in definitions for name in definition["properties"]}
+        assert named == known - {"schedule"}

@@ -36,7 +36,7 @@ def demo(temporary: Path, *arguments: str) -> Program:
 
 
 def test_readings_land_until_the_time_is_over(temporary: Path):
-    with demo(temporary, "--seconds", "12", "--json") as running:
+    with demo(temporary, "--seconds", "15", "--json") as running:
         assert running.process.wait(60) == 0, running.said()
         readings = [json.loads(line) for line in running.said().splitlines()]
     names = {

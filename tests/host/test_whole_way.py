@@ -14,7 +14,7 @@ from tests.brokers import free_port
 from tests.processes import Program
 
 VECTOR = Path(__file__).parents[1] / "vectors" / "real_meter.json"
-ENVIRONMENT = {"OSGP_TIME": "10"}
+ENVIRONMENT = {"OSGP_TIME": "5"}
 REGISTERS, PRESENT = 2, 3
 HIGHEST, LOWEST = 2**31 - 1, -(2**31)
 
