@@ -3,7 +3,7 @@
 import asyncio
 
 from .. import clock
-from .._compat import TYPE_CHECKING, const
+from .._compat import TYPE_CHECKING, const, forget
 from ..errors import (
     AuthenticationError,
     ConfigurationError,
@@ -65,7 +65,8 @@ class MeterSettings:
 
 
 async def read_kind(kind: int, tables: "Tables") -> "list[Any]":
-    """The model objects of one kind. Its reader is imported when first needed: it costs memory."""
+    """The model objects of one kind. Its reader is imported when needed and forgotten, for a board's sake,
+    unless it is needed all the time."""
     if kind == model.IDENTITY:
         from ..c1219.readers.identity import read
     elif kind == model.CLOCK:
@@ -76,7 +77,16 @@ async def read_kind(kind: int, tables: "Tables") -> "list[Any]":
         from ..c1219.readers.present import read
     else:
         raise ConfigurationError("no reader for readings of kind %d" % kind)
-    return await read(tables)
+    try:
+        return await read(tables)
+    finally:
+        if kind != model.PRESENT:
+            _forget_readers()
+
+
+def _forget_readers() -> None:
+    forget("gateway.c1219.readers")
+    forget("gateway.c1219.layouts")
 
 
 class MeterTask:
@@ -105,16 +115,11 @@ class MeterTask:
 
     async def run(self, worker: "Worker") -> None:
         """One connection after the other; what ends one is raised, for the supervisor to wait it out."""
-        from ..c1219.readers.identity import identify, readings
-        from ..c1219.tables import Tables
-
         while True:
             meter = LinkBudget(await self.settings.open_meter(), self.bucket)
             try:
-                tables = Tables(meter)
-                who = await self._patiently(identify, tables)
-                if self._is_known(who):
-                    await self._read(model.IDENTITY, readings, tables, who)
+                tables = await self._meet(meter)
+                if tables is not None:
                     await self._serve(tables, worker)
             finally:
                 await _close(meter)
@@ -143,6 +148,21 @@ class MeterTask:
         if self._stranger:
             self._outbox.set_note(self._note, self._stranger.encode())
             self._confirmed.set()
+
+    async def _meet(self, meter: "Meter") -> "Tables | None":
+        """The meter's tables, its identity in the outbox; None when it is not the one that is expected."""
+        from ..c1219.readers.identity import identify, readings
+        from ..c1219.tables import Tables
+
+        tables = Tables(meter)
+        try:
+            who = await self._patiently(identify, tables)
+            if not self._is_known(who):
+                return None
+            await self._read(model.IDENTITY, readings, tables, who)
+        finally:
+            _forget_readers()
+        return tables
 
     def _is_known(self, who: "Identity") -> bool:
         """Whether this is the meter that is expected; from then on it is."""
