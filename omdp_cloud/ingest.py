@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway.transmission import FrameError, OutboxError, frames, topics
+from gateway.transmission import FrameError, OutboxError, frames, platform_json, topics
+from gateway.transmission.ids import uuid5
 from gateway.transmission.ledger import Ledger
+from gateway.transmission.model import Reading
 from gateway.transmission.rows import rows
 
+from .contents import content_hash
 from .custody import SqlLedgerStore
 from .storage import Outcome, Storage, Writer
 
@@ -78,6 +81,10 @@ class Ingest:
         topic = topics.parse(message.topic)
         if topic.specific == topics.COMPACT:
             self._frame(writer, ledger, topic.meter, message, now, report)
+        elif topic.specific == topics.READINGS:
+            _, reading = platform_json.parse(message.payload, topic.meter)
+            row = (reading.identifier or _id_by_content(topic.meter, reading), reading)
+            _add(report.outcome, writer.store(topic.meter, [row], now))
         elif topic.specific == topics.CUSTODY:
             ledger.ask(topic.meter, message.payload)
         elif topic.specific != topics.STATUS:
@@ -95,6 +102,11 @@ class Ingest:
             return
         _add(report.outcome, writer.store(meter, list(rows(frame, meter)), now))
         ledger.frame(meter, frame.cls, frame.epoch, frame.sequence, sha256)
+
+
+def _id_by_content(meter: bytes, reading: Reading) -> bytes:
+    """JSON without an id of its own: the same said again is no news, anything else is another reading."""
+    return uuid5(meter, "content:" + content_hash(reading).hex())
 
 
 def _bury(writer: Writer, message: Message, reason: str, now: int, report: Report) -> None:

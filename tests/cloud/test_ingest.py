@@ -1,7 +1,9 @@
 """What becomes of a message: rows, revisions, dead letters, receipts."""
 
+import json
 import os
 import sqlite3
+import uuid
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ from omdp_cloud.ingest import MAX_PAYLOAD, Ingest, Message
 from omdp_cloud.storage import Storage
 from tests.cloud.conftest import HOP_KEY
 
+VECTORS = Path(__file__).parents[1] / "vectors"
 METER = bytes(range(16))
 OTHER = bytes(range(1, 17))
 NONCE = b"nonce-01"
@@ -167,6 +170,41 @@ async def test_dead_letters_are_receipted_to_who_claims_them(ingest: Ingest):
     claim = (3, 1, 0, sha256(damaged).digest())
     report = await ingest.take([ask([(3, 1, 0, [(0, 0)])], [claim])])
     assert [one[:4] for receipt in receipts(report) for one in receipt.ranges] == [(3, 1, 0, 0)]
+
+
+async def test_json_of_both_shapes_is_taken_and_not_twice(storage: Storage, ingest: Ingest):
+    reference = (VECTORS / "reference_reading.json").read_text()
+    flat = json.dumps(json.loads(reference)["message"])
+    meter = uuid.UUID(json.loads(flat)["meterId"]).bytes
+    identifier = "7d4dbbcd-ba3a-4d3a-b0b9-7a8b9c1d2e3f"
+    full = json.dumps(
+        {
+            "meterReadingIdentifier": identifier,
+            "readingTime": "2023-11-22T12:00:00.5+01:00",
+            "propertyValues": [
+                {
+                    "unit": "V",
+                    "numericalValue": 230.10,
+                    "operationalPropertyDefinition": {"propertyId": "OBIS_32.7.0"},
+                }
+            ],
+            "meterIndividual": {"meterIndividualId": str(uuid.UUID(bytes=meter))},
+        }
+    ).replace("230.1", "230.10")
+    sent = [message(text.encode(), meter, topics.READINGS) for text in (flat, full, flat, full)]
+    report = await ingest.take(sent)
+    assert (report.outcome.stored, report.outcome.known, report.dead_letters) == (2, 2, 0)
+    reading, value = schema.meter_reading, schema.property_value
+    stored = await rows(storage, reading.c.meter_reading_identifier, reading.c.fraction, reading.c.offset)
+    assert (uuid.UUID(identifier), "5", 60) in stored
+    assert (23010, -2) in await rows(storage, value.c.mantissa, value.c.exponent)
+    assert len(await rows(storage, value.c.mantissa)) == 14
+
+
+async def test_json_of_another_meter_is_refused(storage: Storage, ingest: Ingest):
+    reference = json.dumps(json.loads((VECTORS / "reference_reading.json").read_text())["message"])
+    report = await ingest.take([message(reference.encode(), METER, topics.READINGS)])
+    assert (report.outcome.stored, report.dead_letters) == (0, 1)
 
 
 async def test_a_foreign_key_gets_no_receipt(storage: Storage):
