@@ -34,6 +34,9 @@ WEIGHTS = bytes((8, 4, 2, 2))
 # After so many forgotten frames the receiver is told that it may forget their hashes.
 _ANNOUNCE = const(64)
 
+# So many openings of the receiver's storage (workers of a cloud) are remembered from ask to ask.
+_KNOWN_SESSIONS = const(12)
+
 
 class Message:
     """What to publish: a frame (`entry` is set) or, on the custody topic, an ask."""
@@ -68,18 +71,30 @@ class _Meter:
         self.flight: set[tuple[int, int, int]] = set()
         self.sent = [0] * CLASSES  # of our own epoch: every sequence below has been given out
         self.generation = b""
-        self.marks: dict[bytes, int] = {}
+        self.marks: list[
+            tuple[bytes, int]
+        ] = []  # (session, position) of believed receipts, newest session last
         if standing is not None:
             self._load(standing)
 
     def _load(self, standing: bytes) -> None:
         generation, marks = unpack(standing)
         self.generation = generation
-        for i in range(0, len(marks), 2):
-            self.marks[marks[i]] = marks[i + 1]
+        self.marks = [(session, position) for session, position in marks]
 
     def standing(self) -> bytes:
-        return pack([self.generation, [part for mark in self.marks.items() for part in mark]])
+        return pack([self.generation, self.marks])
+
+    def position(self, session: bytes) -> int:
+        """The last commit of a session that we know of, or -1."""
+        for known, position in self.marks:
+            if known == session:
+                return position
+        return -1
+
+    def mark(self, session: bytes, position: int) -> None:
+        position = max(position, self.position(session))
+        self.marks = [one for one in self.marks if one[0] != session] + [(session, position)]
 
     def unsettle(self) -> None:
         """Believe nothing until an ask is answered; one that is out already will do."""
@@ -221,20 +236,23 @@ class Sender:
         The standing is noted before anything is forgotten, so no crash keeps the one without the other.
         """
         answer = not one.settled
-        behind = answer and receipt.position < one.marks.get(receipt.session, 0)
+        position = one.position(receipt.session)
+        behind = answer and receipt.position < position
         if receipt.generation != one.generation or behind:
             self._lost(one, receipt)
             one.want = not answer
         elif answer:
-            one.marks = {receipt.session: receipt.position}
-        elif receipt.session not in one.marks:
+            # All marks of the ask hold; the older ones can go, for this one was made after them.
+            one.mark(receipt.session, receipt.position)
+            one.marks = one.marks[-_KNOWN_SESSIONS:]
+        elif position < 0:
             # A new opening of the storage: perhaps of a restored one. Only an ask brings that to light.
             one.want = True
             if len(one.marks) >= MAX_MARKS:
                 return False
-            one.marks[receipt.session] = receipt.position
+            one.mark(receipt.session, receipt.position)
         else:
-            one.marks[receipt.session] = max(one.marks[receipt.session], receipt.position)
+            one.mark(receipt.session, receipt.position)
         self._outbox.set_note(b"custody/" + one.meter, one.standing())
         if answer:
             one.settled = True
@@ -250,7 +268,7 @@ class Sender:
         """The receiver's storage is not the one that gave us earlier receipts."""
         known = one.generation
         one.generation = receipt.generation
-        one.marks = {receipt.session: receipt.position}
+        one.marks = [(receipt.session, receipt.position)]
         one.again = True
         self._outbox.offer_again(one.meter)
         if known:
@@ -350,8 +368,7 @@ class Sender:
                 if entry is not None and not entry.kept and len(claims) < MAX_CLAIMS:
                     claims.append((number[0], number[1], number[2], entry.sha256()))
         streams = [self._describe(one, cls, epoch) for cls, epoch in one.named]
-        marks = list(one.marks.items())
-        return Ask(one.nonce, one.generation, marks, streams, one.told, claims).encode(key, one.meter)
+        return Ask(one.nonce, one.generation, one.marks, streams, one.told, claims).encode(key, one.meter)
 
     def _streams_to_name(self, one: _Meter) -> "list[tuple[int, int]]":
         """Our own epoch, what comes next, what is on its way, then the oldest, as far as one ask goes."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..transmission.ledger import Key
     from .outbox import Outbox
 
-_MAX_SESSIONS = const(16)
+_MAX_SESSIONS = const(32)
 
 
 class OutboxLedgerStore(LedgerStore):

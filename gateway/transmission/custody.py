@@ -58,10 +58,11 @@ class Ask:
 
     `nonce`: 8 random bytes that name the conversation; receipts without it are not believed.
     `generation`: the receiver's, as last heard, or b"" when none was. `marks`: (session, position) of
-    receipts that were believed: the receiver must know of them, or its storage has gone back behind them. `streams`: (class, epoch, low, runs): nothing below `low` is of interest
-    any more, and `runs` of (first, last) are what the sender still holds. `drops`: (class, epoch, first,
-    last) that gave way to others and will not come. `claims`: (class, epoch, sequence, SHA-256): frames
-    without a receipt, for a receiver that has the bytes but could not read their number.
+    receipts that were believed: the receiver must know of them, or its storage has gone back behind
+    them. `streams`: (class, epoch, low, runs): nothing below `low` is of interest any more, and `runs` of
+    (first, last) are what the sender still holds. `drops`: (class, epoch, first, last) that gave way to
+    others and will not come. `claims`: (class, epoch, sequence, SHA-256): frames without a receipt, for a
+    receiver that has the bytes but could not read their number.
     """
 
     def __init__(

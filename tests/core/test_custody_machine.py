@@ -1,0 +1,229 @@
+"""Custody under every fault at once: nothing acknowledged is lost, nothing doubled, nothing stuck.
+
+A Hypothesis state machine over tests/custody_world.py. OSGP_CUSTODY_EXAMPLES sets how many histories are
+tried (default 60), each of at most OSGP_CUSTODY_STEPS steps (default 50).
+"""
+
+import copy
+import os
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from gateway.transmission.custody import Receipt
+from tests.custody_world import EVENTS, METERS, PRESENT, REGISTERS, Adapter, Message, World
+
+INDEX = st.integers(0, 63)
+CRASH = st.sampled_from(["", "", "", "before", "after"])
+
+
+class CustodyMachine(RuleBasedStateMachine):
+    @initialize(capacity=st.sampled_from([1200, 4000, 40000]), between=st.sampled_from([2000, 60000]))
+    def start(self, capacity, between):
+        self.world = World(capacity, between)
+
+    def adapter(self, i):
+        return self.world.adapters[i % len(self.world.adapters)]
+
+    def node(self, i):
+        return self.world.nodes()[i % len(self.world.nodes())]
+
+    # What happens every day.
+
+    @rule(i=INDEX, count=st.integers(1, 4), most=st.integers(1, 6), garble=st.booleans())
+    def profile(self, i, count, most, garble):
+        adapter = self.adapter(i)
+        stored = self.world.profiles[adapter.meter]
+        for _ in range(count):
+            stored.append([0])
+        adapter.read_profile(most, garble and i % 4 == 0)
+
+    @rule(i=INDEX, cls=st.sampled_from([EVENTS, REGISTERS, PRESENT, PRESENT]), count=st.integers(1, 6))
+    def others(self, i, cls, count):
+        for _ in range(count):
+            self.adapter(i).make(cls, 0, self.world.random.getrandbits(16), garble=i % 8 == 0)
+
+    @rule(i=INDEX)
+    def the_same_reading_with_other_content(self, i):
+        stored = self.world.profiles[self.adapter(i).meter]
+        if stored:
+            stored[i % len(stored)].append(len(stored[i % len(stored)]))
+
+    @rule(i=INDEX, most=st.integers(1, 8))
+    def publish(self, i, most):
+        self.node(i).publish(most)
+
+    @rule(i=INDEX)
+    def sync(self, i):
+        self.node(i).box.flush()
+
+    @rule(count=st.integers(1, 12), worker=st.integers(0, 1))
+    def deliver_in_order(self, count, worker):
+        for _ in range(min(count, len(self.world.queue))):
+            self.world.deliver(self.world.queue.pop(0), worker)
+
+    @rule(crash=CRASH)
+    def concentrator_commits(self, crash):
+        self.world.concentrator.commit(crash)
+        if crash:
+            self.world.after_fault()
+
+    @rule(worker=st.integers(0, 1), crash=CRASH)
+    def cloud_commits(self, worker, crash):
+        self.world.cloud.commit(worker, crash)
+
+    @rule()
+    def a_quiet_day(self):
+        """Everything works for a while: brings the world to states where faults hurt."""
+        for _ in range(3):
+            self.world.one_round()
+
+    @rule(i=INDEX)
+    def patience_ends(self, i):
+        self.node(i).sender.stalled()
+
+    @rule(i=INDEX)
+    def reader_checks(self, i):
+        self.node(i).sender.check()
+
+    @rule(meter=st.sampled_from(METERS), i=INDEX)
+    def reading_is_deleted(self, meter, i):
+        database = self.world.cloud.database
+        rows = sorted(key for key in database.rows if key[0] == meter)
+        if rows:
+            del database.rows[rows[i % len(rows)]]
+            database.tombstones.add(rows[i % len(rows)])
+
+    # Faults of the ways between.
+
+    @precondition(lambda self: self.world.queue)
+    @rule(i=INDEX)
+    def lose(self, i):
+        self.world.queue.pop(i % len(self.world.queue))
+
+    @precondition(lambda self: self.world.queue)
+    @rule(i=INDEX, worker=st.integers(0, 1))
+    def overtake(self, i, worker):
+        self.world.deliver(self.world.queue.pop(i % len(self.world.queue)), worker)
+
+    @precondition(lambda self: self.world.history)
+    @rule(i=st.integers(0, 400), worker=st.integers(0, 1))
+    def double_or_replay(self, i, worker):
+        self.world.deliver(self.world.history[i % len(self.world.history)], worker)
+
+    @rule(where=st.sampled_from(["local", "main"]))
+    def broker_loses_its_store(self, where):
+        self.world.queue = [m for m in self.world.queue if m.where != where]
+        for node in self.world.nodes():
+            if node.where == where:
+                node.sender.disconnected()
+                node.sender.connected()
+
+    @precondition(lambda self: any(m.kind != "frame" for m in self.world.history))
+    @rule(i=INDEX, at=st.integers(0, 2000), bit=st.integers(0, 7), turn=st.booleans())
+    def forge(self, i, at, bit, turn):
+        """One bit changed, or the message of one meter on the topic of the other: never believed."""
+        messages = [m for m in self.world.history if m.kind != "frame"]
+        m = messages[-1 - i % len(messages)]
+        payload = bytearray(m.payload)
+        meter = m.meter
+        if turn:
+            meter = METERS[1 - METERS.index(meter)]
+        else:
+            payload[at % len(payload)] ^= 1 << bit
+        self.world.deliver(Message(m.where, meter, m.kind, bytes(payload)))
+
+    @rule(i=INDEX, last=st.integers(0, 40))
+    def receipt_without_proof(self, i, last):
+        """Authentic and of this conversation, but its digest proves nothing."""
+        node = self.node(i)
+        for meter in METERS:
+            one = node.sender._meters.get(meter)
+            if one is not None and one.settled:
+                session, position = one.marks[-1]
+                for cls in range(4):
+                    ranges = [(cls, node.box.epoch, 0, last, bytes(32))]
+                    receipt = Receipt(one.nonce, one.generation, 0, session, position, ranges)
+                    assert node.sender.receive(meter, receipt.encode(node.key, meter)) == 0
+
+    # Faults of the parties.
+
+    @rule(i=INDEX, flushed=st.booleans())
+    def restart(self, i, flushed):
+        node = self.node(i)
+        if flushed:
+            node.box.flush()
+        node.restart(node.box.disk)
+        self.world.after_fault()
+
+    @rule(i=INDEX)
+    def flash_is_imaged(self, i):
+        node = self.node(i)
+        node.images = node.images[-2:] + [copy.deepcopy(node.box.disk)]
+
+    @rule(i=INDEX, which=st.integers(0, 2))
+    def flash_is_set_back(self, i, which):
+        node = self.node(i)
+        if node.images:
+            node.restart(node.images[which % len(node.images)])
+            self.world.after_fault()
+
+    @precondition(lambda self: len(self.world.adapters) < 5)
+    @rule(i=st.integers(0, 2))
+    def card_is_cloned(self, i):
+        self.clone(i, running=False)
+
+    @precondition(lambda self: len(self.world.adapters) < 5)
+    @rule(i=st.integers(0, 2))
+    def running_machine_is_cloned(self, i):
+        """A snapshot of a virtual machine: the epoch is used by both from here on."""
+        self.clone(i, running=True)
+
+    def clone(self, i, running):
+        original = self.adapter(i)
+        twin = Adapter(self.world, original.name, original.meter, original.where, original.box.capacity)
+        if running:
+            twin.box = copy.deepcopy(original.box)
+            self.world.cloned_epochs.add(twin.box.epoch)
+            twin.boot()
+            for meter, one in original.sender._meters.items():
+                twin.sender._meters[meter] = copy.deepcopy(one)
+                twin.sender._turn.append(meter)
+        else:
+            twin.restart(original.box.disk)
+        self.world.adapters.append(twin)
+
+    @rule(worker=st.integers(0, 1))
+    def cloud_worker_restarts(self, worker):
+        self.world.cloud.open(worker)
+
+    @rule()
+    def cloud_is_backed_up(self):
+        self.world.cloud.backup()
+
+    @rule(which=st.integers(0, 2))
+    def cloud_is_restored(self, which):
+        self.world.cloud.restore(which)
+        self.world.after_fault()
+
+    @invariant()
+    def nothing_acknowledged_is_lost(self):
+        self.world.now += 1
+        self.world.check()
+
+    def teardown(self):
+        if hasattr(self, "world"):
+            self.world.drain()
+            self.world.check_end()
+
+
+TestCustody = CustodyMachine.TestCase
+TestCustody.settings = settings(
+    max_examples=int(os.environ.get("OSGP_CUSTODY_EXAMPLES", "60")),
+    stateful_step_count=int(os.environ.get("OSGP_CUSTODY_STEPS", "50")),
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)

@@ -1,0 +1,535 @@
+"""A small world around the real custody machines: meters, adapters, a concentrator, brokers, a cloud.
+
+Only brokers and storage are modelled; outbox, sender, receiver, ledger and formats are the gateway's own.
+The world knows the truth (what meters stored, what frames were made, what may be missing because a
+fault destroyed its last copy) and checks custody against it.
+"""
+
+import copy
+import hashlib
+import random
+
+from gateway.core.custody import Sender
+from gateway.core.memory_outbox import MemoryOutbox
+from gateway.core.receiver import Receiver
+from gateway.errors import FrameError, OutboxError
+from gateway.transmission.custody import hop_key
+from gateway.transmission.ledger import Ledger, LedgerStore, Stream
+from gateway.transmission.packer import pack, unpack
+from gateway.transmission.sealing import key_id
+
+EVENTS, PROFILE, REGISTERS, PRESENT = range(4)
+METERS = (b"meter-number-one", b"meter-number-two")
+
+
+def encode_frame(cls, epoch, sequence, reading, content):
+    return pack([cls, epoch, sequence, reading, content])
+
+
+def garbled(frame):
+    """A frame whose number nobody can read; it still says what it is of, so that the truth can follow it."""
+    return b"\xc1" + frame
+
+
+def number(meter, frame):
+    cls, epoch, sequence, _, _ = unpack(frame)
+    return cls, epoch, sequence
+
+
+def row_of(frame):
+    """(reading id, content): stored numbers identify profile readings, the frame's number all others."""
+    cls, epoch, sequence, reading, content = unpack(frame)
+    return (("stored", reading) if cls == PROFILE else ("row", epoch, cls, sequence)), content
+
+
+def covered(ranges, meter, frame):
+    cls, epoch, sequence, _, _ = unpack(frame.lstrip(b"\xc1"))
+    return any(r[:3] == (meter, cls, epoch) and r[3] <= sequence <= r[4] for r in ranges)
+
+
+class Flash(MemoryOutbox):
+    """An outbox whose storage can lose power, be set back, and be copied."""
+
+    def __init__(self, capacity, epoch):
+        super().__init__(capacity, epoch)
+        self.disk = None
+        self.flush()
+
+    def flush(self):
+        self.disk = None
+        self.disk = copy.deepcopy(self)
+
+    @staticmethod
+    def opened(disk, epoch):
+        box = copy.deepcopy(disk)
+        box.epoch = epoch
+        for log in box._logs.values():
+            log.next = 0
+        box.flush()
+        return box
+
+    def frames(self):
+        """(meter, frame) of all that is held."""
+        return {(e.meter, e.frame) for log in self._logs.values() for e in log.entries}
+
+    def kept(self):
+        return [e for log in self._logs.values() for e in log.entries if e.kept]
+
+    def pending(self):
+        return [e for log in self._logs.values() for e in log.entries if not e.kept]
+
+
+class CloudStore(LedgerStore):
+    """Ledger tables as rows, saved by their changes only, as a database would."""
+
+    def __init__(self):
+        self.streams = {}  # (meter, cls, epoch) -> [low, key id, nonce, touched]
+        self.hashes = {}  # (meter, cls, epoch, sequence) -> sha256
+        self.loose = []
+        self.dropped = set()
+        self.generations = {}
+        self.sessions = {}
+
+    def load(self, keys):
+        found = {}
+        for key in keys:
+            if key in self.streams:
+                stream = Stream()
+                stream.new = False
+                stream.low, stream.key_id, stream.nonce, stream.touched = self.streams[key]
+                stream.hashes = {k[3]: sha for k, sha in self.hashes.items() if k[:3] == key}
+                found[key] = stream
+        return found
+
+    def save(self, streams):
+        for key, stream in streams.items():
+            self.streams[key] = [stream.low, stream.key_id, stream.nonce, stream.touched]
+            for k in [k for k in self.hashes if k[:3] == key and k[3] < stream.pruned]:
+                del self.hashes[k]
+            for sequence in stream.added:
+                self.hashes.setdefault((*key, sequence), stream.hashes[sequence])
+            for sequence in stream.replaced:
+                if sequence in stream.hashes:
+                    self.hashes[(*key, sequence)] = stream.hashes[sequence]
+                else:
+                    self.hashes.pop((*key, sequence), None)
+
+    def trim(self, meter, before, most):
+        ages = sorted((row[3], key) for key, row in self.streams.items() if key[0] == meter)
+        for i, (touched, key) in enumerate(ages):
+            if touched < before or i < len(ages) - most:
+                del self.streams[key]
+                for k in [k for k in self.hashes if k[:3] == key]:
+                    del self.hashes[k]
+
+    def add_loose(self, meter, sha256):
+        if (meter, sha256) not in self.loose:
+            self.loose.append((meter, sha256))
+
+    def remove_loose(self, meter, sha256):
+        if (meter, sha256) in self.loose:
+            self.loose.remove((meter, sha256))
+
+    def has(self, meter, sha256):
+        return (meter, sha256) in self.loose or any(
+            k[0] == meter and sha == sha256 for k, sha in self.hashes.items()
+        )
+
+    def add_drop(self, meter, cls, epoch, first, last):
+        self.dropped.add((meter, cls, epoch, first, last))
+
+    def generation(self, meter):
+        return self.generations.get(meter)
+
+    def set_generation(self, meter, generation, since):
+        self.generations[meter] = (generation, since)
+
+    def session(self, session):
+        return self.sessions.get(session)
+
+    def advance(self, session, old, position, now):
+        if (self.sessions[session][0] if session in self.sessions else 0) != old:
+            return False
+        self.sessions[session] = (position, now)
+        return True
+
+    def last_commit(self, opened):
+        times = [utc for s, (_, utc) in self.sessions.items() if int.from_bytes(s[:4], "big") <= opened]
+        return max(times, default=0)
+
+
+class Database:
+    """What the cloud's transactions see: rows by reading id, with a revision for each content."""
+
+    def __init__(self):
+        self.rows = {}  # (meter, id) -> [content, ...]
+        self.dead = set()
+        self.tombstones = set()
+        self.ledger = CloudStore()
+
+    def store(self, meter, payload):
+        reading, content = row_of(payload)
+        if (meter, reading) not in self.tombstones:
+            revisions = self.rows.setdefault((meter, reading), [])
+            if content not in revisions:
+                revisions.append(content)
+
+    def holds(self, meter, frame):
+        if (meter, frame) in self.dead:
+            return True
+        if frame[:1] == b"\xc1":
+            return False
+        reading, content = row_of(frame)
+        return (meter, reading) in self.tombstones or content in self.rows.get((meter, reading), ())
+
+
+class Message:
+    def __init__(self, where, meter, kind, payload):
+        self.where = where  # "local" or "main": the broker
+        self.meter = meter
+        self.kind = kind  # "frame", "ask" or "receipt"
+        self.payload = payload
+
+
+class Node:
+    """What adapters and the concentrator have in common: flash and a sender."""
+
+    def __init__(self, world, name, where, capacity):
+        self.world = world
+        self.name = name
+        self.where = where
+        self.key = hop_key(b"credential of " + name.encode())
+        self.images = []
+        self.box = Flash(capacity, world.new_epoch())
+        self.boot()
+
+    def boot(self):
+        self.sender = Sender(self.box, self.key, self.world.random_bytes, self.rewind, window=4)
+        self.sender.connected()
+
+    def restart(self, disk):
+        self.box = Flash.opened(disk, self.world.new_epoch())
+        self.boot()
+
+    def publish(self, most):
+        for _ in range(most):
+            message = self.sender.next()
+            if message is None:
+                return
+            kind = "frame" if message.entry else "ask"
+            self.world.send(Message(self.where, message.meter, kind, message.payload))
+
+
+class Adapter(Node):
+    """Reads profile readings of its meter by a cursor, and whatever else happens to be there."""
+
+    def __init__(self, world, name, meter, where, capacity):
+        self.meter = meter
+        super().__init__(world, name, where, capacity)
+
+    def make(self, cls, reading, content, garble=False):
+        def encode(epoch, sequence):
+            frame = encode_frame(cls, epoch, sequence, reading, content)
+            return garbled(frame) if garble else frame
+
+        before = self.box.pending()
+        try:
+            entry = self.box.append(self.meter, cls, encode)
+        except OutboxError:
+            return False
+        left = self.box.frames()
+        for e in before:
+            if (e.meter, e.frame) not in left:
+                self.world.dropped.add((e.meter, e.frame))
+        self.world.made.add((self.meter, entry.frame))
+        self.world.check_number(self.meter, entry)
+        return True
+
+    def read_profile(self, most, garble=False):
+        stored = self.world.profiles[self.meter]
+        for n in range(self.cursor, min(self.cursor + most, len(stored))):
+            if not self.make(PROFILE, n, stored[n][-1], garble):
+                return
+            self.box.set_note(b"cursor", pack(n + 1))
+        self.checkpoint()
+
+    @property
+    def cursor(self):
+        note = self.box.note(b"cursor")
+        return unpack(note) if note else 0
+
+    def checkpoint(self):
+        """Now and then a reader notes which of its readings has no receipt yet."""
+        pending = [unpack(e.frame.lstrip(b"\xc1"))[3] for e in self.box.pending() if e.cls == PROFILE]
+        points = unpack(self.box.note(b"points") or pack([]))[-30:]
+        points.append([self.world.now, min([self.cursor] + pending)])
+        self.box.set_note(b"points", pack(points))
+
+    def rewind(self, meter, since):
+        points = [p for p in unpack(self.box.note(b"points") or pack([])) if p[0] < since]
+        oldest = points[-1][1] if points else 0
+        self.box.set_note(b"cursor", pack(min(self.cursor, oldest)))
+
+
+class Concentrator(Node):
+    def boot(self):
+        super().boot()
+        self.receiver = Receiver(
+            self.box, self.world.find_key, number, self.world.random_bytes, self.world.now
+        )
+
+    def rewind(self, meter, since):
+        self.receiver.rewind(meter, 0)
+
+    def take(self, message):
+        before = self.box.pending()
+        if message.kind == "ask":
+            try:
+                self.receiver.ask(message.meter, message.payload)
+            except FrameError:
+                self.world.refused += 1
+        else:
+            self.receiver.frame(message.meter, message.payload)
+        left = self.box.frames()
+        for e in before:
+            if (e.meter, e.frame) not in left:
+                self.world.dropped.add((e.meter, e.frame))
+
+    def commit(self, crash=""):
+        receipts = self.receiver.finish(self.world.now)
+        if crash == "before":
+            self.restart(self.box.disk)
+            return
+        self.box.flush()
+        self.world.ever["local"] |= self.box.frames()
+        if crash == "after":
+            self.restart(self.box.disk)
+            return
+        for meter, payload in receipts:
+            self.world.send(Message("local", meter, "receipt", payload))
+
+
+class Cloud:
+    """Two workers on one database; a batch is taken in one transaction."""
+
+    def __init__(self, world):
+        self.world = world
+        self.database = Database()
+        self.backups = [copy.deepcopy(self.database)]
+        self.inboxes = [[], []]
+        self.ledgers = [None, None]
+        self.open(0)
+        self.open(1)
+
+    def open(self, worker):
+        self.inboxes[worker] = []
+        self.ledgers[worker] = Ledger(
+            self.database.ledger, self.world.find_key, self.world.random_bytes, self.world.now
+        )
+
+    def commit(self, worker, crash=""):
+        transaction = copy.deepcopy(self.database)
+        ledger = self.ledgers[worker]
+        ledger.store = transaction.ledger
+        for message in self.inboxes[worker]:
+            self.take(transaction, ledger, message)
+        self.inboxes[worker] = []
+        receipts = ledger.finish(self.world.now)
+        if crash == "before":
+            self.open(worker)
+            return
+        self.database = transaction
+        self.world.ever["main"] |= {f for f in self.world.made if transaction.holds(*f)}
+        self.world.declared |= transaction.ledger.dropped
+        if crash == "after":
+            self.open(worker)
+            return
+        for meter, payload in receipts:
+            self.world.send(Message("main", meter, "receipt", payload))
+
+    def take(self, transaction, ledger, message):
+        meter, payload = message.meter, message.payload
+        if message.kind == "ask":
+            try:
+                ledger.ask(meter, payload)
+            except FrameError:
+                self.world.refused += 1
+            return
+        sha256 = hashlib.sha256(payload).digest()
+        try:
+            cls, epoch, sequence = number(meter, payload)
+        except FrameError:
+            transaction.dead.add((meter, payload))
+            ledger.unreadable(meter, sha256)
+            return
+        transaction.store(meter, payload)
+        ledger.frame(meter, cls, epoch, sequence, sha256)
+
+    def backup(self):
+        self.backups = self.backups[-2:] + [copy.deepcopy(self.database)]
+
+    def restore(self, which):
+        self.database = copy.deepcopy(self.backups[which % len(self.backups)])
+        self.open(0)
+        self.open(1)
+
+
+class World:
+    def __init__(self, capacity=4000, concentrator_capacity=6000):
+        self.random = random.Random(1)
+        self.now = 1_700_000_000
+        self.queue = []
+        self.history = []
+        self.sent = 0
+        self.made = set()
+        self.dropped = set()
+        self.excused = set()
+        self.ever = {"local": set(), "main": set()}  # what the receiver there had durably at some time
+        self.declared = set()  # drops that the cloud knew of at some time
+        self.numbers = {}
+        self.cloned_epochs = set()
+        self.refused = 0
+        self.profiles = {meter: [] for meter in METERS}
+        self.keys = {}
+        self.cloud = Cloud(self)
+        self.concentrator = Concentrator(self, "concentrator", "main", concentrator_capacity)
+        self.adapters = [
+            Adapter(self, "one", METERS[0], "local", capacity),
+            Adapter(self, "two", METERS[0], "main", capacity),
+            Adapter(self, "three", METERS[1], "local", capacity),
+        ]
+        for node in [self.concentrator, *self.adapters]:
+            self.keys[key_id(node.key)] = node.key
+
+    def random_bytes(self, count):
+        return bytes(self.random.randrange(256) for _ in range(count))
+
+    def new_epoch(self):
+        return self.random.getrandbits(32)
+
+    def find_key(self, meter, name):
+        return self.keys.get(name)
+
+    def nodes(self):
+        return [self.concentrator, *self.adapters]
+
+    def check_number(self, meter, entry):
+        """A number is never used twice, unless a running machine was copied, its memory included."""
+        name = (meter, entry.cls, entry.epoch, entry.sequence)
+        known = self.numbers.setdefault(name, entry.frame)
+        assert known == entry.frame or entry.epoch in self.cloned_epochs, "a number was used twice"
+
+    def send(self, message):
+        self.queue.append(message)
+        self.sent += 1
+        self.history.append(message)
+        del self.history[:-400]
+
+    def deliver(self, message, worker=0):
+        if message.kind == "receipt":
+            for node in self.nodes():
+                if node.where == message.where:
+                    node.sender.receive(message.meter, message.payload)
+        elif message.where == "local":
+            self.concentrator.take(message)
+        else:
+            self.cloud.inboxes[worker].append(message)
+
+    def homeless(self):
+        """Frames that were made and now are nowhere: not held, not stored, not known to be dropped."""
+        held = set()
+        ranges = set(self.declared)
+        for node in self.nodes():
+            held |= node.box.frames()
+            ranges |= {(meter, *drop) for meter in METERS for drop in node.box.drops(meter)}
+        gone = {f for f in self.made - held if not self.cloud.database.holds(*f)}
+        return {f for f in gone if f not in self.dropped or not covered(ranges, *f)}
+
+    def after_fault(self):
+        self.excused |= self.homeless()
+
+    def check(self):
+        """What must hold at all times."""
+        for node in self.nodes():
+            forgotten = {(e.meter, e.frame) for e in node.box.kept()}
+            unknown = forgotten - self.ever[node.where] - self.dropped
+            assert not unknown, "forgotten, but its receiver never had it"
+        lost = self.homeless() - self.excused
+        assert lost <= self.ever["local"] | self.ever["main"], "the last trace of a frame is gone"
+        # Receipted, its space used, and then its receiver was restored: the stated limit.
+        self.excused |= lost
+        self.check_rows()
+
+    def check_rows(self):
+        """Every row is a reading that was made, every revision a content that it had."""
+        truth = {}
+        for meter, frame in self.made:
+            reading, content = row_of(frame.lstrip(b"\xc1"))
+            truth.setdefault((meter, reading), set()).add(content)
+        for key, revisions in self.cloud.database.rows.items():
+            assert len(set(revisions)) == len(revisions) and set(revisions) <= truth[key]
+
+    def one_round(self, worker=0):
+        """Everything works: all that is there is read, sent, delivered and committed."""
+        self.now += 10
+        for adapter in self.adapters:
+            adapter.read_profile(50)
+        for node in self.nodes():
+            node.publish(100)
+            node.box.flush()
+        queue, self.queue = self.queue, []
+        for message in queue:
+            self.deliver(message, worker)
+        self.concentrator.commit()
+        self.cloud.commit(0)
+        self.cloud.commit(1)
+
+    def drain(self, rounds=300):
+        """With all faults off: how many rounds until nothing is left to do."""
+        for node in self.nodes():
+            node.sender.connected()
+        checked = False
+        for i in range(rounds):
+            before = self.sent
+            self.one_round(i % 2)
+            if self.sent != before:
+                continue
+            # Nothing moves: whoever is owed an answer loses patience. Once, all look for a restored receiver.
+            if any(node.sender.waiting for node in self.nodes()):
+                for node in self.nodes():
+                    node.sender.stalled()
+            elif not checked:
+                checked = True
+                for node in self.nodes():
+                    node.sender.check()
+            elif self.settled():
+                return i
+        raise AssertionError("stuck: %s" % self.state())
+
+    def settled(self):
+        return all(not n.box.pending() and not any(n.box.drops(m) for m in METERS) for n in self.nodes())
+
+    def state(self):
+        return [
+            (n.name, [(e.meter[-3:], e.cls, e.epoch, e.sequence) for e in n.box.pending()])
+            for n in self.nodes()
+        ]
+
+    def check_end(self):
+        """After draining: nothing missing, nothing doubled."""
+        self.check()
+        database = self.cloud.database
+        for f in self.made - self.excused:
+            assert database.holds(*f) or f in self.dropped, "a frame is missing at the end"
+            assert database.holds(*f) or covered(self.declared, *f), "a drop was not declared"
+        for meter, stored in self.profiles.items():
+            for n, contents in enumerate(stored):
+                key = (meter, ("stored", n))
+                if key in database.tombstones:
+                    continue
+                known = database.rows.get(key)
+                dead = {row_of(f[1:]) for m, f in database.dead if m == meter and f[:1] == b"\xc1"}
+                if known is None:
+                    assert any(("stored", n) == reading for reading, _ in dead), "an interval is missing"
+                else:
+                    assert set(known) <= set(contents)
