@@ -71,16 +71,14 @@ def default_exponent(prop: "int | str") -> int:
     return 0 if isinstance(prop, str) else registry.exponent(prop)
 
 
-def put_exponent(writer: BitWriter, change: int) -> None:
-    if not -2 * _MAX_EXPONENT <= change <= 2 * _MAX_EXPONENT:
-        raise FrameError("a decimal exponent lies between -%d and %d" % (_MAX_EXPONENT, _MAX_EXPONENT))
-    writer.put_int(change, 1)
+def check_exponent(exponent: int) -> None:
+    if not -_MAX_EXPONENT <= exponent <= _MAX_EXPONENT:
+        raise FrameError("a decimal exponent of %d: %d either way is the limit" % (exponent, _MAX_EXPONENT))
 
 
 def get_exponent(reader: BitReader, before: int) -> int:
     exponent = before + reader.get_int(1)
-    if not -_MAX_EXPONENT <= exponent <= _MAX_EXPONENT:
-        raise FrameError("a decimal exponent of %d" % exponent)
+    check_exponent(exponent // 2)  # differences from the registry's may be a little over
     return exponent
 
 
@@ -121,8 +119,7 @@ def _layout(values: "Sequence[Value]") -> _Layout:
         kind = NUMBER if value.mantissa is not None else TEXT if value.text is not None else NOTHING
         if kind == NUMBER and value.text is not None:
             raise FrameError("a value is a number or a text, not both")
-        if kind == NUMBER and abs(value.exponent) > _MAX_EXPONENT:
-            raise FrameError("a decimal exponent of %d" % value.exponent)
+        check_exponent(value.exponent)
         layout.props.append(value.prop)
         layout.kinds.append(kind)
         layout.exponents.append(value.exponent - default_exponent(value.prop) if kind == NUMBER else 0)
@@ -169,7 +166,7 @@ def _put_layout(writer: BitWriter, layout: _Layout) -> None:
                 before = layout.exponents[i]
                 writer.put(1 if change else 0, 1)
                 if change:
-                    put_exponent(writer, change)
+                    writer.put_int(change, 1)
     usual = all(layout.units[i] == default_unit(props[i]) for i in range(count))
     writer.put(1 if usual else 0, 1)
     if not usual:

@@ -8,13 +8,13 @@ from .columns import ColumnReader, put_column
 from .model import LOAD_PROFILE, Column, Series
 from .readings import (
     MAX_VALUES,
+    check_exponent,
     default_exponent,
     default_unit,
     get_exponent,
     get_fault,
     get_prop,
     get_unit,
-    put_exponent,
     put_fault,
     put_prop,
     put_unit,
@@ -52,8 +52,8 @@ def _put_one(writer: BitWriter, coder: RangeEncoder, series: Series) -> None:
     times = series.times
     rows = len(times)
     writer.put_uint(rows, 3)
+    put_offset(writer, series.offset)
     if rows:
-        put_offset(writer, series.offset)
         put_seconds(writer, checked(times[0]))
     if rows > 1:
         put_column(writer, coder, [checked(times[i]) - times[i - 1] for i in range(1, rows)])
@@ -63,11 +63,12 @@ def _put_one(writer: BitWriter, coder: RangeEncoder, series: Series) -> None:
         if len(column.mantissas) != rows:
             raise FrameError("a column has %d values for %d times" % (len(column.mantissas), rows))
         before = put_prop(writer, column.prop, before)
+        check_exponent(column.exponent)
         change = column.exponent - default_exponent(column.prop)
         usual = not change and column.unit == default_unit(column.prop)
         writer.put(0 if usual else 1, 1)
         if not usual:
-            put_exponent(writer, change)
+            writer.put_int(change, 1)
             put_unit(writer, column.unit)
         _put_values(writer, coder, column.mantissas)
     _put_faults(writer, series)
@@ -147,14 +148,13 @@ class _Part:
 
     def __init__(self, reader: BitReader, columns: ColumnReader, kind: int, limit: int) -> None:
         self.kind = kind
-        self.offset: int | None = None
         self.start = 0
         self.steps: list[int] = []
         self.rows = rows = reader.get_uint(3)
         if rows > limit:
             raise FrameError("more than %d values in one frame" % MAX_VALUES)
+        self.offset = get_offset(reader)
         if rows:
-            self.offset = get_offset(reader)
             self.start = get_seconds(reader)
         if rows > 1:
             self.steps = columns.read(rows - 1)

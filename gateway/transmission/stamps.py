@@ -25,7 +25,7 @@ def get_seconds(reader: BitReader) -> int:
 
 
 def checked(value: int) -> int:
-    if not -MAX_INT <= value <= MAX_INT:
+    if not -MAX_INT - 1 <= value <= MAX_INT:
         raise FrameError("%d does not fit into 64 bits" % value)
     return value
 
