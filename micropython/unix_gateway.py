@@ -68,15 +68,20 @@ async def run(path: str) -> None:
 
 def serve(path: str) -> int:
     """Until the configured seconds are over, or Ctrl-C; the exit code."""
-    tasks: list[asyncio.Task[None]] = []
+    tasks: list[asyncio.Task[None] | None] = []
+    ended = asyncio.Event()
 
     async def start() -> None:
-        tasks.append(asyncio.create_task(run(path)))
-        await tasks[0]
+        tasks.append(asyncio.current_task())
+        try:
+            await run(path)
+        finally:
+            ended.set()
 
     async def stop() -> None:
-        tasks[0].cancel()
-        await clock.wait_for_ms(asyncio.gather(tasks[0], return_exceptions=True), 10000)
+        if tasks[0]:
+            tasks[0].cancel()
+        await clock.wait_for_ms(ended.wait(), 10000)
 
     try:
         asyncio.run(start())
