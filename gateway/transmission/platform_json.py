@@ -72,15 +72,13 @@ def write(meter_id: bytes, reading: Reading, style: int = 0, identifier: bytes |
     `identifier`: the meterReadingIdentifier of the specification's form, where the reading has none of
     its own. Raises FrameError when the reading's source is damaged.
     """
+    if reading.identifier is not None or reading.source is not None:
+        identifier = reading.identifier
     template = None
     if reading.source is not None:
         style, template = _read_source(reading.source)
-    elif reading.identifier is not None:
-        identifier = reading.identifier
     if template is None:
-        template = _template(style, reading, identifier is not None or reading.identifier is not None)
-    if reading.identifier is not None:
-        identifier = reading.identifier
+        template = _template(style, reading, identifier is not None)
     return _fill(template, style, meter_id, reading, identifier).encode()
 
 
@@ -460,8 +458,8 @@ _DICTIONARY = (
     b'{"readingTime": "\2", "meterId": "\1", "propertyValues": [\x11{"propertyName": "\3", '
     b'"numericalValue": "\5", "unit": "\6"}, \x11{"propertyName": "\3", "numericalValue": "\5", "unit": '
     b'"\6"}]}'
-    b'{\n  "meterReadingIdentifier": "\x0b",\n  "readingTime": "\2",\n  "sequenceNumber": 1,\n  "faultCode": "'
-    b'\x0c",\n  "propertyValues": [\n    \x11{\n      "unit": "\6",\n      "date": "\x0e",\n      '
+    b'{\n  "meterReadingIdentifier": "\x0b",\n  "readingTime": "\2",\n  "sequenceNumber": 1,\n  "faultCode": '
+    b'"\x0c",\n  "propertyValues": [\n    \x11{\n      "unit": "\6",\n      "date": "\x0e",\n      '
     b'"numericalValue": \5,\n      "operationalPropertyDefinition": {\n        "propertyId": "\4",\n        '
     b'"propertyDescription": "\x0f",\n        "allowedUnits": \x10\n      }\n    },\n    \x11{\n      '
     b'{"meterReadingIdentifier": "\x0b", "readingTime": "\2", "sequenceNumber": 1, "faultCode": "\x0c", '

@@ -19,7 +19,7 @@ from .readings import (
     put_prop,
     put_unit,
 )
-from .stamps import checked, get_offset, get_seconds, put_offset, put_seconds
+from .stamps import checked_time, get_offset, get_seconds, put_offset, put_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,9 +54,9 @@ def _put_one(writer: BitWriter, coder: RangeEncoder, series: Series) -> None:
     writer.put_uint(rows, 3)
     put_offset(writer, series.offset)
     if rows:
-        put_seconds(writer, checked(times[0]))
+        put_seconds(writer, checked_time(times[0]))
     if rows > 1:
-        put_column(writer, coder, [checked(times[i]) - times[i - 1] for i in range(1, rows)])
+        put_column(writer, coder, [checked_time(times[i]) - times[i - 1] for i in range(1, rows)])
     writer.put_uint(len(series.columns), 2)
     before = -1
     for column in series.columns:
@@ -233,7 +233,7 @@ class _Part:
         if self.rows:
             times.append(at)
         for step in self.steps:
-            at = checked(at + step)
+            at = checked_time(at + step)
             times.append(at)
         for i in range(len(self.columns)):
             runs = self.gaps[i]

@@ -9,6 +9,7 @@ _BASE = const(1704067200)  # 2024-01-01T00:00:00Z
 _STEPS = (1, 10, 60, 900)  # a time that is a multiple of one of these takes fewer bits
 _BITS = b"\x1d\x1a\x17\x13"
 _MAX_DIGITS = const(64)
+_MAX_SECONDS = const(0xFFFFFFFFFF)
 
 
 def put_seconds(writer: BitWriter, seconds: int) -> None:
@@ -21,7 +22,13 @@ def put_seconds(writer: BitWriter, seconds: int) -> None:
 
 def get_seconds(reader: BitReader) -> int:
     step = reader.get(2)
-    return checked(reader.get_int(_BITS[step]) * _STEPS[step] + _BASE)
+    return checked_time(reader.get_int(_BITS[step]) * _STEPS[step] + _BASE)
+
+
+def checked_time(seconds: int) -> int:
+    if not -_MAX_SECONDS <= seconds <= _MAX_SECONDS:
+        raise FrameError("a time of %d seconds since 1970 is out of range" % seconds)
+    return seconds
 
 
 def checked(value: int) -> int:
@@ -61,10 +68,10 @@ def get_offset(reader: BitReader) -> "int | None":
 def put_stamp(writer: BitWriter, stamp: Timestamp, before: "Timestamp | None") -> None:
     """`before`: a time written earlier that this one is likely close to."""
     if before is None:
-        put_seconds(writer, checked(stamp.seconds))
+        put_seconds(writer, checked_time(stamp.seconds))
         put_offset(writer, stamp.offset)
     else:
-        writer.put_int(checked(stamp.seconds) - before.seconds, 5)
+        writer.put_int(checked_time(stamp.seconds) - before.seconds, 5)
         same = stamp.offset == before.offset
         writer.put(1 if same else 0, 1)
         if not same:
@@ -84,7 +91,7 @@ def get_stamp(reader: BitReader, before: "Timestamp | None") -> Timestamp:
         seconds = get_seconds(reader)
         offset = get_offset(reader)
     else:
-        seconds = checked(before.seconds + reader.get_int(5))
+        seconds = checked_time(before.seconds + reader.get_int(5))
         offset = before.offset if reader.get(1) else get_offset(reader)
     fraction = ""
     if reader.get(1):

@@ -1,8 +1,10 @@
-"""MQTT topics (Open Meter Data Platform, part 2), and the one that custody adds.
+"""MQTT topics: those of the Open Meter Data Platform (part 3), and what custody and status add.
 
     smartMeterMessage/[smartMeterId]/[specificTopic]
     concentrator/[concentratorId]/smartMeterMessage/[smartMeterId]/[specificTopic]
-    custody/[smartMeterId]
+    concentrator/[concentratorId]/status
+    custody/[smartMeterId]                                   receipts
+    custody/[smartMeterId]/ask                               what senders ask their receiver
 
 The topic carries the meter's id, as a UUID in text.
 """
@@ -14,15 +16,17 @@ from .ids import format_uuid, parse_uuid
 COMPACT = "compact"  # frames
 READINGS = "readings"  # JSON
 STATUS = "status"  # retained, best effort
-CUSTODY = "custody"  # what `parse` says of custody/[smartMeterId]
+# What `parse` says of custody/[smartMeterId] and custody/[smartMeterId]/ask.
+CUSTODY = "custody"
+ASK = "ask"
 
 _MESSAGE = "smartMeterMessage"
 _CONCENTRATOR = "concentrator"
 
 
 class Topic:
-    """`meter`: 16 bytes; `specific`: the last level, CUSTODY for custody topics; `concentrator`: its id
-    where the topic names one, else None."""
+    """`meter`: 16 bytes, none for the status of a gateway as a whole; `specific`: the last level, CUSTODY
+    for receipts; `concentrator`: its id where the topic names one, else None."""
 
     def __init__(self, meter: bytes, specific: str, concentrator: "str | None" = None) -> None:
         self.meter = meter
@@ -35,8 +39,18 @@ def topic(meter: bytes, specific: str, concentrator: "str | None" = None) -> str
     return text if concentrator is None else "%s/%s/%s" % (_CONCENTRATOR, concentrator, text)
 
 
+def gateway_status(concentrator: str) -> str:
+    """Retained, with the client's last will: whether the gateway is there at all."""
+    return "%s/%s/%s" % (_CONCENTRATOR, concentrator, STATUS)
+
+
 def custody(meter: bytes) -> str:
     return "%s/%s" % (CUSTODY, format_uuid(meter))
+
+
+def ask(meter: bytes) -> str:
+    """A topic of its own, so that a broker can grant the right to give receipts to the receiver alone."""
+    return "%s/%s" % (custody(meter), ASK)
 
 
 def parse(text: str) -> Topic:
@@ -50,4 +64,8 @@ def parse(text: str) -> Topic:
         return Topic(parse_uuid(levels[1]), levels[2], concentrator)
     if len(levels) == 2 and levels[0] == CUSTODY:
         return Topic(parse_uuid(levels[1]), CUSTODY)
+    if len(levels) == 3 and levels[0] == CUSTODY and levels[2] == ASK:
+        return Topic(parse_uuid(levels[1]), ASK)
+    if len(levels) == 3 and levels[0] == _CONCENTRATOR and levels[1] and levels[2] == STATUS:
+        return Topic(b"", STATUS, levels[1])
     raise FrameError("%r is no topic of the platform" % text[:128])

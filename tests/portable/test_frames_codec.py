@@ -73,7 +73,9 @@ class TestRoundTrips(unittest.TestCase):
 
     def test_readings_with_one_layout_and_with_another(self):
         items = [
-            Reading(REGISTERS, Timestamp(1700000000 + 900 * i, "", None if i % 2 else 120), [Value(1, 5 * i, -3)])
+            Reading(
+                REGISTERS, Timestamp(1700000000 + 900 * i, "", None if i % 2 else 120), [Value(1, 5 * i, -3)]
+            )
             for i in range(5)
         ]
         items.append(Reading(REGISTERS, Timestamp(0), [Value(5, 1), Value(3, -1), Value(3, 2, -3, "V")]))
@@ -89,7 +91,13 @@ class TestRoundTrips(unittest.TestCase):
         faults = [(0, 5), (0, "odd"), (1, "odd"), (1, 5), (2, 5), (4, 7)]
         origins = [(2, 1, 4000000000, 65535, 94), (3, 1, 4000000000, 65536, 0)]
         self.same([Series(LOAD_PROFILE, times, columns, 60, faults, origins)])
-        self.same([Series(LOAD_PROFILE, times, columns), Series(LOAD_PROFILE, [], []), Series(LOAD_PROFILE, [9], [])])
+        self.same(
+            [
+                Series(LOAD_PROFILE, times, columns),
+                Series(LOAD_PROFILE, [], []),
+                Series(LOAD_PROFILE, [9], []),
+            ]
+        )
 
     def test_events(self):
         stamp = bytes((23, 11, 14, 22, 13, 20))
@@ -101,7 +109,9 @@ class TestRoundTrips(unittest.TestCase):
             Event(EVENT, Timestamp(4102444800), BIG, BIG, bytes((0, 1, 1, 0, 0, 0))),
         ]
         self.same(items)
-        self.assertTrue(len(self.same([Event(ALARM, Timestamp(1700000000), 17, 12345, stamp, b"\x01\x02")])) < 26)
+        self.assertTrue(
+            len(self.same([Event(ALARM, Timestamp(1700000000), 17, 12345, stamp, b"\x01\x02")])) < 26
+        )
 
     def test_every_day_of_a_leap_year_is_recognised_in_an_event(self):
         # A stamp that fits the time takes no bytes: the frame's size shows it.
@@ -165,6 +175,8 @@ class TestRefusals(unittest.TestCase):
             [Reading(REGISTERS, Timestamp(0), [Value(1, 1, text="1")])],
             [Reading(REGISTERS, Timestamp(0, "1x"), good)],
             [Reading(REGISTERS, Timestamp(0, "", 1440), good)],
+            [Reading(REGISTERS, Timestamp(1 << 40), good)],
+            [Series(PRESENT, [0, -1 << 40], [Column(1, [1, 2])])],
             [Reading(REGISTERS, Timestamp(0), good, identifier=b"short")],
             [Series(PRESENT, [0, 1], [Column(1, [1])])],
             [Series(PRESENT, [0], [Column(1, [1])], None, [(1, 1)])],
@@ -203,7 +215,8 @@ class TestRefusals(unittest.TestCase):
     def test_damage_behind_a_right_check_is_one_clear_error_or_a_frame(self):
         columns = [Column(1, [i * i % 97 for i in range(40)]), Column("text", list(range(40)), 1, "odd")]
         for items in (
-            [Reading(REGISTERS, Timestamp(0), [Value(1, 77), Value("a", None, text="b")], [1], (1, b"2"))] * 2,
+            [Reading(REGISTERS, Timestamp(0), [Value(1, 77), Value("a", None, text="b")], [1], (1, b"2"))]
+            * 2,
             [Series(PRESENT, [10 * i for i in range(40)], columns, 60, [(3, 4)])],
             [Event(EVENT, Timestamp(0), 1, 2, b"3", b"4", [5])] * 3,
         ):

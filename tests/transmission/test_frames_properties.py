@@ -109,7 +109,7 @@ def series(draw):
     start = draw(st.integers(0, 4000000000))
     times = [start + step * i for i in range(size)]
     if size and draw(st.booleans()):
-        times = sorted(draw(st.lists(int64, min_size=size, max_size=size)))
+        times = sorted(draw(st.lists(seconds, min_size=size, max_size=size)))
     found = [
         Column(draw(props), draw(runs_of_numbers(size)), draw(exponents), draw(units))
         for _ in range(draw(st.integers(0, 4)))
