@@ -9,7 +9,7 @@ from mqtt import MqttBroker, tls_context
 from mqtt_machine import MqttMachine
 
 from gateway._compat import TYPE_CHECKING
-from gateway.core.gateway import Gateway
+from gateway.core.gateway import Gateway, last_will
 from gateway.core.memory_outbox import MemoryOutbox
 from gateway.core.meter_task import MeterSettings
 from gateway.drivers.mep.key import parse_key
@@ -105,6 +105,7 @@ def make_broker(settings: "dict[str, Any]") -> MqttBroker:
         username=settings["username"] or None,
         password=read_file(password, "password").decode().strip() if password else None,
         keep_alive=settings["keep_alive"],
+        will=last_will(settings["client_id"]) + (True,),
     )
     ca = settings["ca_file"]
     return MqttBroker(
@@ -132,6 +133,7 @@ def make(path: str, opener: "Opener", log: "Log") -> "tuple[Gateway, int, int]":
     )
     credential = settings["broker"]["credential_file"]
     gateway = Gateway(
+        settings["broker"]["client_id"],
         [meter],
         make_broker(settings["broker"]),
         MemoryOutbox(settings["outbox_bytes"]),

@@ -85,7 +85,7 @@ class Ingest:
             _, reading = platform_json.parse(message.payload, topic.meter)
             row = (reading.identifier or _id_by_content(topic.meter, reading), reading)
             _add(report.outcome, writer.store(topic.meter, [row], now))
-        elif topic.specific == topics.CUSTODY:
+        elif topic.specific == topics.ASK:
             ledger.ask(topic.meter, message.payload)
         elif topic.specific != topics.STATUS:
             raise FrameError(f"the topic ends in {topic.specific!r}, which is not known here")

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 MAX_BATCH = 500
 MAX_QUEUED = 10_000
 # Frames and JSON from concentrators, and what senders ask about custody.
-SUBSCRIPTIONS = ("concentrator/#", "smartMeterMessage/#", "custody/#")
+SUBSCRIPTIONS = ("concentrator/#", "custody/+/ask")
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
 

@@ -45,7 +45,7 @@ class Cloud:
             if payload not in self.stored:
                 self.stored.append(payload)
             self.receiver.frame(topic.meter, payload)
-        elif topic.specific == topics.CUSTODY:
+        elif topic.specific == topics.ASK:
             self.receiver.ask(topic.meter, payload)
         else:
             return []

@@ -6,6 +6,7 @@ import json
 from .. import clock
 from .._compat import TYPE_CHECKING, const
 from ..errors import ConfigurationError, Expired
+from ..transmission import topics
 from ..transmission.custody import hop_key
 from .meter_task import MeterSettings, MeterTask
 from .sender import Sender
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from .outbox import Outbox
     from .supervisor import Log
 
-__all__ = ["Gateway", "MeterSettings"]
+__all__ = ["Gateway", "MeterSettings", "last_will"]
 
 # How long what is left in the outbox may take to go when the gateway ends.
 _DRAIN_MS = const(2000)
@@ -28,7 +29,7 @@ _DRAIN_MS = const(2000)
 class Gateway:
     """Reads `meters` by their schedules and hands every frame over to `broker` through `outbox`.
 
-    `log(level, text)`: level is "debug", "info", "warning" or "error". `credential`: the secret shared
+    `name`: the gateway's id, one level of a topic; `last_will(name)` is for the broker's client. `log(level, text)`: level is "debug", "info", "warning" or "error". `credential`: the secret shared
     with whoever gives receipts (the MQTT password); None takes the broker's acknowledgement for custody.
     Who each meter is stands in the outbox's notes, so that a replaced meter is noticed as far as the
     outbox outlives the process. All of time goes through gateway.clock.
@@ -36,6 +37,7 @@ class Gateway:
 
     def __init__(
         self,
+        name: str,
         meters: "Sequence[MeterSettings]",
         broker: "Broker",
         outbox: "Outbox",
@@ -43,7 +45,7 @@ class Gateway:
         credential: "bytes | None" = None,
     ) -> None:
         self.outbox = outbox
-        self.sender = Sender(outbox, broker, None if credential is None else hop_key(credential))
+        self.sender = Sender(outbox, broker, name, None if credential is None else hop_key(credential))
         self.supervisor = Supervisor(log)
         self.meters = [MeterTask(settings, outbox, log) for settings in meters]
         for meter in self.meters:
@@ -53,12 +55,14 @@ class Gateway:
     async def run(self) -> None:
         """Until cancelled; then ends the meters' sessions, sends what is left in the outbox if that goes
         fast, syncs it, and leaves the broker."""
+        self.sender.set_status(None, _status("online"))
         sending = asyncio.create_task(self._broker.run())
         try:
             await self.supervisor.run()
         finally:
             for meter in self.meters:
                 self._show_one(meter, "stopped", "", clock.utc_ms())
+            self.sender.set_status(None, _status("stopped"))
             try:
                 await clock.wait_for_ms(self.sender.drained(), _DRAIN_MS)
             except Expired:
@@ -97,5 +101,14 @@ class Gateway:
 
     def _show_one(self, meter: MeterTask, state: str, reason: str, since_ms: int) -> None:
         if meter.meter_id is not None:
-            status = {"state": state, "reason": reason, "since": since_ms // 1000}
-            self.sender.set_status(meter.meter_id, json.dumps(status).encode())
+            self.sender.set_status(meter.meter_id, _status(state, reason, since_ms))
+
+
+def last_will(name: str) -> "tuple[str, bytes]":
+    """Topic and payload that the broker publishes, retained, when the gateway `name` vanishes."""
+    return topics.gateway_status(name), b'{"state": "offline"}'
+
+
+def _status(state: str, reason: str = "", since_ms: "int | None" = None) -> bytes:
+    since = clock.utc_ms() if since_ms is None else since_ms
+    return json.dumps({"state": state, "reason": reason, "since": since // 1000}).encode()

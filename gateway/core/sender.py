@@ -29,32 +29,47 @@ class Sender:
 
     `key`: of the hop (gateway.transmission.custody.hop_key), None where the broker's acknowledgement is
     all the custody there is. `window`: how many messages may wait for that acknowledgement at a time.
-    Status messages are best effort: the newest of each meter is published, retained, on each connection
-    and when it changes. `published` counts frames that the broker took.
+    `concentrator`: the gateway's id, under which its topics stand. Status messages are best effort: the
+    newest of each topic is published, retained, on each connection and when it changes. `published` counts frames that the broker took.
     """
 
-    def __init__(self, outbox: "Outbox", broker: "Broker", key: "bytes | None", window: int = 8) -> None:
+    def __init__(
+        self,
+        outbox: "Outbox",
+        broker: "Broker",
+        concentrator: str,
+        key: "bytes | None",
+        window: int = 8,
+    ) -> None:
         self.custody = custody.Sender(outbox, key, os.urandom)
         self.published = 0
         self._receipts = key is not None
         self._outbox = outbox
         self._broker = broker
+        self._concentrator = concentrator
         self._window = window
         self._on_the_way = 0
         self._connected = False
         self._subscribed: set[bytes] = set()
-        self._statuses: dict[bytes, bytes] = {}
-        self._stale: set[bytes] = set()  # meters whose status is not published on this connection
+        self._statuses: dict[str, bytes] = {}
+        self._stale: set[str] = set()  # topics whose status is not published on this connection
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         outbox.on_append = self._work.set
 
-    def set_status(self, meter: bytes, payload: bytes) -> None:
-        """Show `payload` as the meter's status from now on; published when there is a connection."""
-        if self._statuses.get(meter) != payload:
-            self._statuses[meter] = payload
-            self._stale.add(meter)
+    def set_status(self, meter: "bytes | None", payload: bytes) -> None:
+        """Show `payload` as the status of a meter, or (None) of the gateway, from now on; published when
+        there is a connection."""
+        topic = (
+            topics.gateway_status(self._concentrator) if meter is None else self._topic(meter, topics.STATUS)
+        )
+        if self._statuses.get(topic) != payload:
+            self._statuses[topic] = payload
+            self._stale.add(topic)
             self._work.set()
+
+    def _topic(self, meter: bytes, specific: str) -> str:
+        return topics.topic(meter, specific, self._concentrator)
 
     async def run(self, worker: "Worker") -> None:
         """One connection; what ends it is raised, for the supervisor to wait it out."""
@@ -92,9 +107,8 @@ class Sender:
     async def _start_one(self, group: TaskGroup) -> bool:
         """Begin to publish what comes next; False when there is nothing."""
         if self._stale:
-            meter = self._stale.pop()
             self._on_the_way += 1
-            group.spawn(self._show(meter))
+            group.spawn(self._show(self._stale.pop()))
             return True
         message = self.custody.next()
         if message is None:
@@ -106,17 +120,17 @@ class Sender:
         group.spawn(self._publish(message))
         return True
 
-    async def _show(self, meter: bytes) -> None:
-        await self._broker.publish(topics.topic(meter, topics.STATUS), self._statuses[meter], retain=True)
+    async def _show(self, topic: str) -> None:
+        await self._broker.publish(topic, self._statuses[topic], retain=True)
         self._on_the_way -= 1
         self._moved()
 
     async def _publish(self, message: "Message") -> None:
         entry = message.entry
         if entry is None:
-            await self._broker.publish(topics.custody(message.meter), message.payload)
+            await self._broker.publish(topics.ask(message.meter), message.payload)
         else:
-            await self._broker.publish(topics.topic(message.meter, topics.COMPACT), message.payload)
+            await self._broker.publish(self._topic(message.meter, topics.COMPACT), message.payload)
             self.published += 1
             self.custody.acknowledged(entry)
         self._on_the_way -= 1

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from .. import clock
-from ..core.gateway import Gateway
+from ..core.gateway import Gateway, last_will
 from ..core.memory_outbox import MemoryOutbox
 from ..core.meter_task import MeterSettings
 from ..errors import ConfigurationError
@@ -44,7 +44,14 @@ async def run(path: Path, recordings: Path | None = None) -> None:
                 stack.callback(recorder.close)
                 log("info", f"{section.name}: link traffic is recorded to {recorder.path}")
             meters.append(_meter(section, access))
-        gateway = Gateway(meters, _broker(settings), MemoryOutbox(_OUTBOX_BYTES), log, _credential(settings))
+        gateway = Gateway(
+            settings.gateway.id,
+            meters,
+            _broker(settings),
+            MemoryOutbox(_OUTBOX_BYTES),
+            log,
+            _credential(settings),
+        )
         log("info", f"gateway {settings.gateway.id} starts with {len(meters)} meter{'s' * (len(meters) > 1)}")
         running = asyncio.create_task(gateway.run())
         waiting = asyncio.create_task(ended.wait())
@@ -82,6 +89,7 @@ def _broker(settings: config.Configuration) -> MqttBroker:
         tls=tls_context(section.ca_file) if section.tls else None,
         username=section.username,
         read_password=(lambda: _text(password_file)) if password_file else None,
+        will=last_will(settings.gateway.id),
     )
 
 

@@ -40,7 +40,7 @@ def message(payload: bytes, meter: bytes = METER, specific: str = topics.COMPACT
 
 def ask(streams: list[tuple[int, int, int, list[tuple[int, int]]]], claims: list = []) -> Message:  # noqa: B006
     payload = Ask(NONCE, b"", [], streams, [], claims).encode(HOP_KEY, METER)
-    return Message(topics.custody(METER), payload)
+    return Message(topics.ask(METER), payload)
 
 
 def present(epoch: int, sequence: int, watt: int = 431) -> bytes:
@@ -137,7 +137,7 @@ async def test_an_event_is_a_reading_of_its_code(storage: Storage, ingest: Inges
         (Message("concentrator/x/smartMeterMessage/not-a-uuid/compact", present(1, 0)), "UUID"),
         (Message("concentrator/x", b""), "topic"),
         (message(b"{}", specific="gossip"), "gossip"),
-        (Message(topics.custody(METER), b"\x96\x01\x01\xc4\x04abcd" + bytes(40)), "custody"),
+        (Message(topics.ask(METER), b"\x96\x01\x01\xc4\x04abcd" + bytes(40)), "custody"),
     ],
 )
 async def test_wrong_input_becomes_a_dead_letter(storage: Storage, ingest: Ingest, bad: Message, reason: str):
@@ -151,6 +151,13 @@ async def test_wrong_input_becomes_a_dead_letter(storage: Storage, ingest: Inges
     assert letter[0] == bad.topic
     assert letter[1] == bad.payload[:MAX_PAYLOAD]
     assert reason in letter[2]
+
+
+async def test_a_status_is_not_kept(storage: Storage, ingest: Ingest):
+    report = await ingest.take(
+        [message(b"{}", specific=topics.STATUS), Message(topics.gateway_status("here"), b"{}")]
+    )
+    assert (report.outcome.stored, report.dead_letters) == (0, 0)
 
 
 async def test_a_receipt_names_what_is_stored(ingest: Ingest):
@@ -263,7 +270,7 @@ async def test_a_database_restored_beneath_is_noticed_by_who_asks(storage: Stora
         [],
         [],
     )
-    report = await opened(third).take([Message(topics.custody(METER), question.encode(HOP_KEY, METER))])
+    report = await opened(third).take([Message(topics.ask(METER), question.encode(HOP_KEY, METER))])
     await third.close()
     (answer,) = receipts(report)
     assert answer.generation != receipt.generation

@@ -75,6 +75,7 @@ class TestGateway(unittest.TestCase):
             self.cloud = Cloud(hop_key(CREDENTIAL)) if credential else None
             self.broker = MemoryBroker(self.cloud)
             self.gateway = Gateway(
+                "here",
                 [self.house.settings(name) for name in names],
                 self.broker,
                 self.outbox,
@@ -95,14 +96,14 @@ class TestGateway(unittest.TestCase):
     def stored(self, name):
         """Kinds of the frames that the cloud has of a meter."""
         meter = ids.meter_individual_id("NES", name)
-        topic = topics.topic(meter, topics.COMPACT)
+        topic = topics.topic(meter, topics.COMPACT, "here")
         return [frames.decode(payload, meter).kind for t, payload, _ in self.broker.published if t == topic]
 
     def states(self):
         return {one["name"]: one["state"] for one in self.gateway.status()["workers"]}
 
     def last_status(self, name):
-        topic = topics.topic(ids.meter_individual_id("NES", name), topics.STATUS)
+        topic = topics.topic(ids.meter_individual_id("NES", name), topics.STATUS, "here")
         return json.loads([payload for t, payload, _ in self.broker.published if t == topic][-1])
 
     def test_readings_of_all_meters_reach_the_receiver(self):

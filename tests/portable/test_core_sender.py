@@ -52,7 +52,7 @@ class Bench(unittest.TestCase):
         async def main():
             self.cloud = Cloud(KEY) if key else None
             self.broker = MemoryBroker(self.cloud)
-            self.sender = Sender(self.outbox, self.broker, key)
+            self.sender = Sender(self.outbox, self.broker, "here", key)
             supervisor = Supervisor(lambda level, text: self.lines.append(text))
             worker = supervisor.add("broker", self.sender.run)
             running = asyncio.create_task(supervisor.run())
@@ -89,7 +89,7 @@ class TestCustody(Bench):
 
         self.run_bench(script)
         order = [topic for topic, _, _ in self.broker.published]
-        self.assertEqual(order[0], topics.custody(METERS[0]))
+        self.assertEqual(order[0], topics.ask(METERS[0]))
         self.assertEqual(self.broker.subscribed, [topics.custody(METERS[0])])
 
     def test_window_bounds_what_waits_for_the_broker(self):
@@ -242,7 +242,7 @@ class TestStatus(Bench):
             self.assertEqual(self.broker.statuses(), [b"one", b"two", b"two"])
 
         self.run_bench(script)
-        self.assertEqual(self.broker.published[0][0], topics.topic(METERS[0], topics.STATUS))
+        self.assertEqual(self.broker.published[0][0], topics.topic(METERS[0], topics.STATUS, "here"))
 
 
 class TestDrain(Bench):

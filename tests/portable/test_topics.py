@@ -24,6 +24,14 @@ class TestTopics(unittest.TestCase):
         parsed = topics.parse(topics.custody(METER))
         self.assertEqual((parsed.meter, parsed.specific), (METER, topics.CUSTODY))
         self.assertEqual(topics.custody(METER), "custody/" + TEXT)
+        parsed = topics.parse(topics.ask(METER))
+        self.assertEqual((parsed.meter, parsed.specific), (METER, topics.ASK))
+        self.assertEqual(topics.ask(METER), "custody/" + TEXT + "/ask")
+        parsed = topics.parse(topics.gateway_status("house 7"))
+        self.assertEqual(
+            (parsed.meter, parsed.specific, parsed.concentrator), (b"", topics.STATUS, "house 7")
+        )
+        self.assertEqual(topics.gateway_status("house 7"), "concentrator/house 7/status")
 
     def test_wrong_ones(self):
         for topic in (
@@ -36,6 +44,8 @@ class TestTopics(unittest.TestCase):
             "smartMeterMessage/" + TEXT + "/",
             "smartMeterMessage/" + TEXT + "/a/b",
             "smartMeterMessage/meter/compact",
+            "concentrator//status",
+            "concentrator/a/gossip",
             "concentrator//smartMeterMessage/" + TEXT + "/compact",
             "concentrator/a/smartMeterMessage/" + TEXT,
             "other/" + TEXT + "/compact",
