@@ -29,7 +29,8 @@ _DRAIN_MS = const(2000)
 class Gateway:
     """Reads `meters` by their schedules and hands every frame over to `broker` through `outbox`.
 
-    `name`: the gateway's id, one level of a topic; `last_will(name)` is for the broker's client. `log(level, text)`: level is "debug", "info", "warning" or "error". `credential`: the secret shared
+    `name`: the gateway's id, one level of a topic; `last_will(name)` is for the broker's client.
+    `log(level, text)`: level is "debug", "info", "warning" or "error". `credential`: the secret shared
     with whoever gives receipts (the MQTT password); None takes the broker's acknowledgement for custody.
     Who each meter is stands in the outbox's notes, so that a replaced meter is noticed as far as the
     outbox outlives the process. All of time goes through gateway.clock.

@@ -27,10 +27,11 @@ _CHECK_MS = const(3600000)
 class Sender:
     """A supervised worker, for all meters and for as long as the gateway runs.
 
-    `key`: of the hop (gateway.transmission.custody.hop_key), None where the broker's acknowledgement is
-    all the custody there is. `window`: how many messages may wait for that acknowledgement at a time.
-    `concentrator`: the gateway's id, under which its topics stand. Status messages are best effort: the
-    newest of each topic is published, retained, on each connection and when it changes. `published` counts frames that the broker took.
+    `concentrator`: the gateway's id, under which its topics stand. `key`: of the hop
+    (gateway.transmission.custody.hop_key), None where the broker's acknowledgement is all the custody
+    there is. `window`: how many messages may wait for that acknowledgement at a time. Status messages are
+    best effort: the newest of each topic is published, retained, on each connection and when it changes.
+    `published` counts frames that the broker took.
     """
 
     def __init__(
