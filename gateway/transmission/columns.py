@@ -41,7 +41,7 @@ def put_column(writer: BitWriter, coder: RangeEncoder, values: "Sequence[int]") 
     first, rest, signed = _differences(values, order)
     k = _start_parameter(rest)
     codec = _best_codec(rest, k)
-    if codec > RUNS and len(rest) > 7:
+    if codec != CONSTANT and len(rest) > 7:
         # Only a trial tells what the range coder makes of it; its model goes on from column to column.
         mark = coder.mark()
         before = coder.size()
@@ -145,7 +145,10 @@ def _best_order(values: "Sequence[int]") -> int:
     best_bits = -1
     while order < min(3, len(values)):
         first, rest, _ = _differences(values, order)
-        bits = _cost(RICE, rest, _start_parameter(rest))
+        if min(rest) == max(rest):
+            bits = 6 + bit_length(rest[0])
+        else:
+            bits = _cost(RICE, rest, _start_parameter(rest))
         for value in first:
             bits += 7 + bit_length(value)
         if best_bits < 0 or bits < best_bits:
