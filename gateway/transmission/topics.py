@@ -54,18 +54,29 @@ def ask(meter: bytes) -> str:
 
 
 def parse(text: str) -> Topic:
-    """Raises FrameError for a topic of another form, or without a meter's UUID."""
+    """Raises FrameError for a topic of another form, with wildcards or an empty level, or without a
+    meter's UUID in lower case."""
     levels = text.split("/")
     concentrator: str | None = None
-    if len(levels) == 5 and levels[0] == _CONCENTRATOR and levels[1]:
+    if "" in levels or "+" in text or "#" in text or "\0" in text:
+        levels = []
+    if len(levels) == 5 and levels[0] == _CONCENTRATOR:
         concentrator = levels[1]
         levels = levels[2:]
-    if len(levels) == 3 and levels[0] == _MESSAGE and levels[2]:
-        return Topic(parse_uuid(levels[1]), levels[2], concentrator)
+    if len(levels) == 3 and levels[0] == _MESSAGE:
+        return Topic(_meter(levels[1]), levels[2], concentrator)
     if len(levels) == 2 and levels[0] == CUSTODY:
-        return Topic(parse_uuid(levels[1]), CUSTODY)
+        return Topic(_meter(levels[1]), CUSTODY)
     if len(levels) == 3 and levels[0] == CUSTODY and levels[2] == ASK:
-        return Topic(parse_uuid(levels[1]), ASK)
-    if len(levels) == 3 and levels[0] == _CONCENTRATOR and levels[1] and levels[2] == STATUS:
+        return Topic(_meter(levels[1]), ASK)
+    if len(levels) == 3 and levels[0] == _CONCENTRATOR and levels[2] == STATUS:
         return Topic(b"", STATUS, levels[1])
     raise FrameError("%r is no topic of the platform" % text[:128])
+
+
+def _meter(level: str) -> bytes:
+    meter = parse_uuid(level)
+    # One spelling: to a broker, topics that differ in case are different ones.
+    if format_uuid(meter) != level:
+        raise FrameError("the meter's id %s in a topic is to be in lower case" % level)
+    return meter
