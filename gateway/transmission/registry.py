@@ -14,7 +14,7 @@ suffix ("OSGP_mep_counter_3"), 0 for none. One byte in _DEFAULTS says how OSGP m
 
 To append a property: add its code at the end of _CODES, its default at the end of _DEFAULTS, where needed
 a line at the end of _STEMS or _UNITS, its name at the end of tests/vectors/registry.json, and on CPython's
-side a line in registry_descriptions.py. Nothing that stands there is ever changed, moved or removed.
+side a line in registry_descriptions.json. Nothing that stands there is ever changed, moved or removed.
 
 What OSGP meters call otherwise: serial number is OBIS_C.1.0, firmware version OBIS_0.2.0, demand reset
 count OBIS_0.1.0, maximum power (sources 170 to 175 of BT22) OBIS_1.6.0, 2.6.0, 5.6.0 to 8.6.0.
