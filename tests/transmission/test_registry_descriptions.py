@@ -25,7 +25,7 @@ def test_units_are_those_of_the_platform_and_else_the_default():
 
 def test_descriptions_of_what_the_platform_lacks():
     assert description(registry.obis(1, 8, 0)) == "Positive active energy (A+) total"
-    assert description(registry.obis(2, 8, 7)) == "Negative active energy (A-) in tariff T7"
+    assert description(registry.obis(1, 8, 7)) == "Positive active energy (A+) in tariff T7"
     primary = description(registry.number("OSGP_primary_1.7.0"))
     assert primary == "Positive active instantaneous power (A+), on the primary side of the transformers"
     assert (
