@@ -37,7 +37,7 @@ _FIELDS: "dict[str, Any]" = {
     "schedule": (dict, {}),
     "reads_per_hour": (int, 3600),
     "broker": (dict, None),
-    "outbox_bytes": (int, 32768),
+    "outbox_bytes": (int, 4096),
     "seconds": (int, 0),
     "report_seconds": (int, 60),
 }

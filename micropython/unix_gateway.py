@@ -14,6 +14,7 @@ from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import Any
 
     from gateway.core.gateway import Gateway
     from gateway.meter import Meter
@@ -41,12 +42,12 @@ def make(path: str) -> "tuple[Gateway, int, int]":
 def report(gateway: "Gateway", started_ms: int) -> None:
     gc.collect()
     alive = gc.mem_alloc()  # type: ignore[attr-defined]
-    said = {
+    said: dict[str, Any] = {
         "seconds": (clock.monotonic_ms() - started_ms) // 1000,
         "heapBytes": alive,
         "heapFree": gc.mem_free(),  # type: ignore[attr-defined]
-        "workers": gateway.status()["workers"],
     }
+    said.update(gateway.status())
     print(json.dumps(said))
 
 

@@ -2,7 +2,7 @@
 
 The board's program with a serial line in place of its UART. Ends after the configured seconds, or with
 Ctrl-C. Now and then and at its end it prints one line of JSON: seconds since the start, bytes alive on the
-heap after a collection, free ones, and the states of the gateway's workers.
+heap after a collection, free ones, and the gateway's status.
 """
 
 import gc

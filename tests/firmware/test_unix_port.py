@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -14,28 +15,33 @@ from pathlib import Path
 import pytest
 
 from gateway.simulator.captured import fitting, read_tables
-from gateway.simulator.listen import pty_line
+from gateway.simulator.listen import PtyLine, pty_line
 from gateway.simulator.meter import VirtualMeter
 from gateway.transmission import model
 from tests.brokers import free_port, wait_for_port
 from tests.interpreter import ROOT, micropython
 
-sys.path.insert(0, str(ROOT / "tools"))
-import build_mpy  # noqa: E402
-
 KEY = "0123456789abcdef0123"
 CREDENTIAL = "one that both ends know"
-# What a board leaves to Python; objects are twice as large here.
+# Objects are twice as large here as on a board.
 HEAP = os.environ.get("OSGP_TEST_HEAP", "224K")
 KINDS = (model.IDENTITY, model.REGISTERS, model.PRESENT)
 
 
+class Application:
+    """The bytecode, where it lies, and its sizes as a table."""
+
+    def __init__(self, directory: Path, table: str) -> None:
+        self.directory = directory
+        self.table = table
+
+
 @pytest.fixture(scope="module")
-def application(tmp_path_factory) -> Path:
+def application(tmp_path_factory) -> Application:
     directory = tmp_path_factory.mktemp("application")
-    sizes = build_mpy.build(directory)
-    print("\nbytes of .mpy\n" + build_mpy.table(sizes))
-    return directory
+    command = [sys.executable, "tools/build_mpy.py", str(directory)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return Application(directory, built.stdout)
 
 
 @contextlib.asynccontextmanager
@@ -124,7 +130,7 @@ async def stored(
 
 
 def enough(found: dict[int, list[list[Row]]]) -> bool:
-    return all(found.get(kind) for kind in KINDS) and len(found[model.PRESENT]) >= 5
+    return all(found.get(kind) for kind in KINDS) and len(found[model.PRESENT]) >= 3
 
 
 def board_settings(directory: Path, port: int, line: Path) -> dict:
@@ -152,35 +158,99 @@ def host_settings(directory: Path, port: int, line: Path) -> str:
     )
 
 
-async def test_rows_of_the_board_equal_those_of_linux(application: Path, tmp_path: Path):
+def captured_meter() -> VirtualMeter:
     tables = read_tables(ROOT / "tests/vectors/real_meter.json")
     meter = VirtualMeter(KEY[:16].encode(), None, seed=1, firmware=fitting(tables, None))
     for table, data in tables.items():
         meter.image.keep(table, data)
+    return meter
+
+
+async def run_board(
+    application: Application, directory: Path, port: int, line: PtyLine, database: Path
+) -> list[dict]:
+    """Runs the board's program, with its adapter pulled and plugged in again on the way; its reports."""
+    settings = directory / "board.json"
+    settings.write_text(json.dumps(board_settings(directory, port, directory / "line")))
+    command = (micropython(), "-X", f"heapsize={HEAP}", "-m", "unix_main", str(settings))
+    async with process(*command, cwd=application.directory) as board:
+        await stored(board, database, 0, enough)
+        line.unplug()
+        await asyncio.sleep(0.5)
+        last = newest(database)
+        line.plug()
+        await stored(board, database, last, enough)
+        board.send_signal(signal.SIGINT)
+        output, errors = await asyncio.wait_for(board.communicate(), 10)
+    assert board.returncode == 0, errors.decode()
+    reports = [json.loads(report) for report in output.decode().splitlines()]
+    assert reports[-1]["outbox"]["receipted"] > 0
+    assert "MemoryError" not in errors.decode()
+    meter, broker = reports[-1]["workers"]
+    assert (meter["failures"], broker["failures"]) == (1, 0)  # the pulled adapter, and nothing else
+    return reports
+
+
+async def test_rows_of_the_board_equal_those_of_linux(application: Application, tmp_path: Path, figures):
     secret(tmp_path / "meter.key", KEY)
     secret(tmp_path / "credential", CREDENTIAL)
-    line, database = tmp_path / "line", tmp_path / "readings.db"
-
-    async with cloud(tmp_path) as port, pty_line(meter, link=line):
-        settings = tmp_path / "board.json"
-        settings.write_text(json.dumps(board_settings(tmp_path, port, line)))
-        command = (micropython(), "-X", f"heapsize={HEAP}", "-m", "unix_main", str(settings))
-        async with process(*command, cwd=application) as board:
-            from_board = await stored(board, database, 0, enough)
-            board.send_signal(signal.SIGINT)
-            output, errors = await asyncio.wait_for(board.communicate(), 10)
-        print(f"live heap on MicroPython, -X heapsize={HEAP}\n{output.decode()}{errors.decode()}")
-        assert board.returncode == 0
-        assert json.loads(output.decode().splitlines()[-1])["heapBytes"] > 0
-
-        last = newest(database)
-        (tmp_path / "host.toml").write_text(host_settings(tmp_path, port, line))
+    link, database = tmp_path / "line", tmp_path / "readings.db"
+    async with cloud(tmp_path) as port, pty_line(captured_meter(), link=link) as line:
+        reports = await run_board(application, tmp_path, port, line, database)
+        from_board, last = rows(database), newest(database)
+        (tmp_path / "host.toml").write_text(host_settings(tmp_path, port, link))
         command = (sys.executable, "-m", "gateway.host.cli", "run", "-c", str(tmp_path / "host.toml"))
         async with process(*command) as host:
             from_host = await stored(host, database, last, enough)
 
+    alive = [report["heapBytes"] for report in reports]
+    figures(
+        f"MicroPython, -X heapsize={HEAP}: {min(alive):,} to {max(alive):,} bytes alive on the heap\n"
+        f"bytes of .mpy by module\n{application.table}"
+    )
     for kind in KINDS:
         for reading in from_board[kind] + from_host[kind]:
             assert reading == from_host[kind][0], model.KIND_NAMES[kind]
     present = {name: (mantissa, exponent) for name, mantissa, exponent, *_ in from_board[model.PRESENT][0]}
-    print(present)
+    assert present["OBIS_1.7.0"] == (431, -3)
+    assert present["OBIS_32.7.0"] == (228315, -3)
+
+
+async def run_with(application: Application, directory: Path, settings: object) -> tuple[int | None, str]:
+    file = directory / "board.json"
+    file.write_text(json.dumps(settings))
+    async with process(micropython(), "-m", "unix_main", str(file), cwd=application.directory) as board:
+        _, errors = await asyncio.wait_for(board.communicate(), 20)
+    return board.returncode, errors.decode()
+
+
+async def test_all_that_is_wrong_with_a_configuration_is_told_at_once(
+    application: Application, tmp_path: Path
+):
+    good = board_settings(tmp_path, 1883, tmp_path / "line")
+    wrong = good | {"baud": "9600", "colour": 1}
+    del wrong["port"]
+    assert await run_with(application, tmp_path, wrong) == (
+        2,
+        "baud: takes a int, not '9600'\ncolour: there is no such field\nport: has to be given\n",
+    )
+    code, said = await run_with(application, tmp_path, good)
+    assert code == 2
+    assert "the meter's key can't be read" in said
+    secret(tmp_path / "meter.key", "nineteen-characters")
+    code, said = await run_with(application, tmp_path, good)
+    assert code == 2
+    assert "19 characters" in said
+    assert "nineteen" not in said
+
+
+async def test_without_a_meter_and_a_broker_it_says_so_and_ends_in_time(
+    application: Application, tmp_path: Path
+):
+    secret(tmp_path / "meter.key", KEY)
+    secret(tmp_path / "credential", CREDENTIAL)
+    settings = board_settings(tmp_path, free_port(), tmp_path / "line") | {"seconds": 1}
+    code, said = await run_with(application, tmp_path, settings)
+    assert code == 0
+    assert f"can't open the line {tmp_path / 'line'}" in said
+    assert "is the broker running there?" in said

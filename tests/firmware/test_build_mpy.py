@@ -1,0 +1,171 @@
+"""What the builder leaves out of the board's application, and that it leaves out nothing that is needed."""
+
+import ast
+import sys
+
+import pytest
+
+from tests.interpreter import ROOT
+
+sys.path.insert(0, str(ROOT / "tools"))
+
+from build_mpy import MAIN, module_name  # noqa: E402
+from inline import inline  # noqa: E402
+from move_texts import move_texts  # noqa: E402
+from shake import Application, Function, Module, evaluated  # noqa: E402
+from source_tree import portable_files  # noqa: E402
+
+BOOT = """\
+from app import work
+from app.sizes import BIG
+
+def main():
+    work.run(BIG)
+
+main()
+"""
+WORK = """\
+import gc
+import os
+from .._compat import TYPE_CHECKING, const
+from .sizes import BIG, SMALL, text
+
+if TYPE_CHECKING:
+    from typing import Any
+
+_LIMIT = const(3)
+
+class Base:
+    def step(self, size):
+        raise NotImplementedError
+
+class Worker(Base):
+    def __init__(self):
+        self.size = SMALL
+
+    def step(self, size: int) -> "Any":
+        return size + self.size + _LIMIT
+
+    def never(self):
+        return text(gc)
+
+    def kind_a(self):
+        return 1
+
+@property
+def unused():
+    return os.getcwd()
+
+def run(size):
+    worker = Worker()
+    getattr(worker, "kind_" + "a")()
+    return worker.step(BIG if size else size)
+"""
+SIZES = """\
+from .._compat import const
+
+BIG = const(1024)
+SMALL = const(-1)
+
+def text(x):
+    return str(x)
+
+def shadow(BIG):
+    return BIG
+"""
+SAMPLE = {
+    "boot": (BOOT, False),
+    "app": ("", True),
+    "app.work": (WORK, False),
+    "app.sizes": (SIZES, False),
+    "app.unneeded": ("import os\n", False),
+}
+
+
+def test_constants_are_written_out_and_what_is_not_reached_goes():
+    remains = Application(inline(SAMPLE), "boot").remains()
+    assert set(remains) == {"boot", "app", "app.work"}
+    work = remains["app.work"]
+    assert [line for line in work.splitlines() if line.strip()] == [
+        "class Base:",
+        "    pass",
+        "class Worker(Base):",
+        "    def __init__(self):",
+        "        self.size = (-1)",
+        '    def step(self, size: int) -> "Any":',
+        "        return size + self.size + 3",
+        "    def kind_a(self):",
+        "        return 1",
+        "def run(size):",
+        "    worker = Worker()",
+        '    getattr(worker, "kind_" + "a")()',
+        "    return worker.step(1024 if size else size)",
+    ]
+    assert work.splitlines().index("def run(size):") == WORK.splitlines().index("def run(size):")
+    assert "work.run(1024)" in remains["boot"]
+
+
+def test_a_parameter_of_a_constant_s_name_stays_one():
+    assert "    return BIG" in inline(SAMPLE)["app.sizes"][0]
+
+
+def test_an_attribute_that_can_not_be_known_is_refused():
+    with pytest.raises(ValueError, match="line 1"):
+        Application({"boot": ("getattr(object(), input())\n", False)}, "boot")
+
+
+RAISING = """\
+
+def check(size, name):
+    if size > 3:
+        raise ValueError(
+            "%s: the size of %d "
+            "is too much" % (name, size)
+        ) from None
+    if not size:
+        raise ValueError("no size")
+    raise KeyError("%s: the size of %d " "is too much" % (name, size), f"{name} is not moved at all")
+"""
+
+
+def test_texts_of_errors_move_and_read_the_same(tmp_path):
+    moved, texts = move_texts({"m": RAISING, "n": "X = 'a text that stays where it is'\n"})
+    assert texts == b"%s: the size of %d is too much"
+    assert moved["n"] == "X = 'a text that stays where it is'\n"
+    source = moved["m"]
+    assert source.count("_text(0, 30)") == 2
+    assert '"no size"' in source
+    assert source.splitlines().index("    if not size:") == RAISING.splitlines().index("    if not size:")
+    names = {"_text": lambda start, length: texts[start : start + length].decode()}
+    exec(source.replace("from texts import text as _text", ""), names)
+    with pytest.raises(ValueError, match=r"^n: the size of 4 is too much$"):
+        names["check"](4, "n")
+
+
+def test_a_module_without_room_for_the_import_is_refused():
+    with pytest.raises(ValueError, match="begins with no docstring"):
+        move_texts({"m": "raise ValueError('a text that would have to move')\n"})
+
+
+def test_nothing_that_remains_of_the_application_names_what_was_left_out():
+    files = {module_name(path): path for path in portable_files()}
+    sources = {name: (path.read_text(), path.name == "__init__.py") for name, path in files.items()}
+    remains = {
+        name: Module(name, text, sources[name][1])
+        for name, text in Application(inline(sources), MAIN).remains().items()
+    }
+    for name, module in remains.items():
+        original = Module(name, *sources[name])
+        left = {*module.definitions, *module.imports}
+        gone = {*original.definitions, *original.imports} - left
+        named = {node.id for node in evaluated(module.tree) if isinstance(node, ast.Name)}
+        assert not gone & named, name
+        lines = {(node.name, node.lineno) for node in ast.walk(original.tree) if isinstance(node, Function)}
+        for node in ast.walk(module.tree):
+            if isinstance(node, Function):
+                assert (node.name, node.lineno) in lines, name
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                for source, inner in module.imported(node).values():
+                    target = remains.get(source)
+                    if target is not None and inner and f"{source}.{inner}" not in remains:
+                        assert inner in target.definitions or inner in target.imports, (name, source, inner)
