@@ -1,6 +1,7 @@
 """The running gateway: what it says when something is missing, and that it goes on when it comes back."""
 
 import asyncio
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,17 +87,24 @@ def gateway(directory: Path, broker: int, key: str = "key", port: object = None)
 async def watch(broker: NatsServer) -> MqttBroker:
     watcher = MqttBroker("127.0.0.1", broker.port, "watcher", username="watcher", read_password=lambda: "w")
     await watcher.connect()
-    await watcher.subscribe("smartMeterMessage/#")
+    await watcher.subscribe("concentrator/#")
     return watcher
 
 
-async def frame(watcher: MqttBroker) -> str:
-    """The topic of the next frame."""
+async def frame(watcher: MqttBroker) -> None:
+    """Returns at the next frame."""
+    async with asyncio.timeout(30):
+        while not (await watcher.receive())[0].endswith("/compact"):
+            pass
+
+
+async def status(watcher: MqttBroker, state: str) -> None:
+    """Returns when the gateway's own status is `state`."""
     async with asyncio.timeout(30):
         while True:
-            topic, _ = await watcher.receive()
-            if topic.endswith("/compact"):
-                return topic
+            topic, payload = await watcher.receive()
+            if topic == "concentrator/test-gateway/status" and json.loads(payload)["state"] == state:
+                return
 
 
 def ends_well(running: Program) -> None:
@@ -121,6 +129,20 @@ async def test_frames_flow_and_come_back_after_the_adapter_was_pulled(directory,
         watcher = await watch(broker)  # which has nothing of before
         await frame(watcher)
         await asyncio.to_thread(ends_well, running)
+    await watcher.close()
+
+
+async def test_people_see_whether_the_gateway_is_there(directory, meter, broker):
+    broker.start()
+    watcher = await watch(broker)
+    with gateway(directory, broker.port) as running:
+        await status(watcher, "online")
+        running.process.kill()
+        await status(watcher, "offline")
+    with gateway(directory, broker.port) as running:
+        await status(watcher, "online")
+        await asyncio.to_thread(ends_well, running)
+        await status(watcher, "stopped")
     await watcher.close()
 
 
