@@ -44,6 +44,13 @@ class OutboxLedgerStore(LedgerStore):
             if touched < before or i < len(ages) - most:
                 del self._streams[key]
 
+    def forget_hashes(self, meter: bytes) -> None:
+        """Vouch no longer for what was passed on: it may be nowhere now."""
+        for key, stream in self._streams.items():
+            if key[0] == meter:
+                stream.hashes = {}
+        self._loose[meter] = []
+
     def add_loose(self, meter: bytes, sha256: bytes) -> None:
         loose = self._loose.setdefault(meter, [])
         if sha256 not in loose:
@@ -144,6 +151,7 @@ class Receiver:
         """The next receiver has lost what it stored of this meter (Sender's `on_rewind`): adapters are told
         so, as they may still keep what we do not. `since` is on our clock: what we gave receipts for
         before it is safe; 0 where that is not known."""
+        self._store.forget_hashes(meter)
         self._store.set_generation(meter, self._random(8), since)
 
     def finish(self, now: int) -> "list[tuple[bytes, bytes]]":
