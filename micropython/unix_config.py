@@ -4,6 +4,7 @@ Imported once and forgotten: nothing that outlives `make` may hold on to this mo
 """
 
 import json
+import os
 
 from mqtt import MqttBroker, tls_context
 from mqtt_machine import MqttMachine
@@ -51,7 +52,10 @@ _BROKER_FIELDS: "dict[str, Any]" = {
     "server_name": (str, ""),
     "keep_alive": (int, 60),
     "credential_file": (str, ""),
+    "allow_plain": (str, ""),
 }
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_CONSENT = "yes, without encryption"
 
 
 def checked(given: "Any", fields: "dict[str, Any]", where: str) -> "dict[str, Any]":
@@ -98,16 +102,33 @@ def read_file(path: str, what: str) -> bytes:
         raise ConfigurationError("%s: the %s can't be read: %s" % (path, what, error)) from None
 
 
+def read_secret(path: str, what: str) -> bytes:
+    """The file's content without surrounding white space; only its owner may be able to read it."""
+    content = read_file(path, what).strip()
+    if os.stat(path)[0] & 0o077:
+        raise ConfigurationError(
+            "%s: others than its owner may read the %s: chmod 600 %s" % (path, what, path)
+        )
+    if not content:
+        raise ConfigurationError("%s: is empty; it has to hold the %s" % (path, what))
+    return content
+
+
 def make_broker(settings: "dict[str, Any]") -> MqttBroker:
     password = settings["password_file"]
+    ca = settings["ca_file"]
+    if not ca and settings["host"] not in _LOOPBACK and settings["allow_plain"] != _CONSENT:
+        raise ConfigurationError(
+            "broker.ca_file: a broker beyond this machine is reached with TLS only; name its CA certificate "
+            '(DER), or say "allow_plain": "%s"' % _CONSENT
+        )
     machine = MqttMachine(
         settings["client_id"],
         username=settings["username"] or None,
-        password=read_file(password, "password").decode().strip() if password else None,
+        password=read_secret(password, "password").decode() if password else None,
         keep_alive=settings["keep_alive"],
         will=last_will(settings["client_id"]) + (True,),
     )
-    ca = settings["ca_file"]
     return MqttBroker(
         settings["host"],
         settings["port"],
@@ -121,7 +142,7 @@ def make_broker(settings: "dict[str, Any]") -> MqttBroker:
 def make(path: str, opener: "Opener", log: "Log") -> "tuple[Gateway, int, int]":
     """The gateway, how many seconds it is to run (0: for ever), and the seconds between reports."""
     settings = load(path)
-    key, form = parse_key(read_file(settings["key_file"], "meter's key").decode())
+    key, form = parse_key(read_secret(settings["key_file"], "meter's key").decode())
     log("info", "the meter's key: %s" % form)
     meter = MeterSettings(
         settings["name"],
@@ -138,6 +159,6 @@ def make(path: str, opener: "Opener", log: "Log") -> "tuple[Gateway, int, int]":
         make_broker(settings["broker"]),
         MemoryOutbox(settings["outbox_bytes"]),
         log,
-        read_file(credential, "credential").strip() if credential else None,
+        read_secret(credential, "credential") if credential else None,
     )
     return gateway, settings["seconds"], settings["report_seconds"]

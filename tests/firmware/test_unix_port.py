@@ -242,6 +242,13 @@ async def test_all_that_is_wrong_with_a_configuration_is_told_at_once(
     assert code == 2
     assert "19 characters" in said
     assert "nineteen" not in said
+    secret(tmp_path / "meter.key", KEY).chmod(0o644)
+    code, said = await run_with(application, tmp_path, good)
+    assert (code, "chmod 600" in said) == (2, True)
+    secret(tmp_path / "meter.key", KEY)
+    good["broker"]["host"] = "broker.example"
+    code, said = await run_with(application, tmp_path, good)
+    assert (code, "is reached with TLS only" in said) == (2, True)
 
 
 async def test_without_a_meter_and_a_broker_it_says_so_and_ends_in_time(
