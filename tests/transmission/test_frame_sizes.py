@@ -16,10 +16,9 @@ METER = ids.parse_uuid("bf17c6a0-82ce-4214-adbd-5a7e4ecdb0ff")
 
 
 @pytest.fixture
-def say(capsys):
+def say(figures):
     def say(what, size, values):
-        with capsys.disabled():
-            print(f"\n  {what}: {size} bytes, {size / values:.2f} per value", end="")
+        figures(f"{what}: {size} bytes, {size / values:.2f} per value")
 
     return say
 
