@@ -1,9 +1,15 @@
 """What readers share."""
 
 from ... import clock
+from ..._compat import TYPE_CHECKING
 from ...transmission.model import Timestamp, Value
 from ...transmission.registry import fault_number
 from ...transmission.registry import number as property_number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...transmission.model import Event, Reading, Series
 
 
 def now() -> Timestamp:
@@ -25,3 +31,16 @@ def fault(name: str) -> "int | str":
 
 def text_value(name: str, text: str) -> Value:
     return Value(prop(name), None, text=text)
+
+
+class Step:
+    """What one call of a reader with a cursor brought.
+
+    `items`: model objects, oldest first, at most one frame's worth; `cursor`: what to give the next call
+    once the items are in the outbox; `more`: whether there is more to read right now.
+    """
+
+    def __init__(self, items: "Sequence[Reading | Series | Event]", cursor: bytes, more: bool = False) -> None:
+        self.items = items
+        self.cursor = cursor
+        self.more = more
