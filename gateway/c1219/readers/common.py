@@ -40,7 +40,9 @@ class Step:
     once the items are in the outbox; `more`: whether there is more to read right now.
     """
 
-    def __init__(self, items: "Sequence[Reading | Series | Event]", cursor: bytes, more: bool = False) -> None:
+    def __init__(
+        self, items: "Sequence[Reading | Series | Event]", cursor: bytes, more: bool = False
+    ) -> None:
         self.items = items
         self.cursor = cursor
         self.more = more
