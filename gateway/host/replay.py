@@ -23,11 +23,13 @@ import asyncio
 import sys
 
 from .. import clock
+from ..drivers.c1218 import OK, describe
 from ..drivers.link import Link
 from ..drivers.mep.digest import DIGEST_BYTES, Digest, key_bits
 from ..drivers.mep.framing import MESSAGE, Framer, frame
-from ..drivers.mep.messages import AUTHENTICATION_FAILURE, INVALID_SEQUENCE, OK, describe
-from ..drivers.mep.responses import refusal
+from ..drivers.mep.messages import AUTHENTICATION_FAILURE, INVALID_SEQUENCE
+from ..drivers.mep.responses import RIGHTS
+from ..drivers.refusals import refusal
 from ..errors import ConfigurationError, LinkError
 from .mep_exchanges import ALERTED, FRAME, Arrival, Exchange, exchanges, plain_request
 from .record import EVENT, RECEIVED, Recording
@@ -225,5 +227,5 @@ def _came(exchange: Exchange, arrival: Arrival) -> str:
     if code == INVALID_SEQUENCE:
         return f"0C, the meter's sequence number is {int.from_bytes(body[1:5], 'big')}"
     if code != OK:
-        return str(refusal(code, exchange.request))
+        return str(refusal(code, exchange.request, RIGHTS))
     return f"00, {len(body) - 3} bytes: {body[3:].hex(' ')}" if len(body) > 3 else "00, done"

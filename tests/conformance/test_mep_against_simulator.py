@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.drivers import events
+from gateway.drivers.c1218 import read_message, table_data, write_message
 from gateway.drivers.mep.machine import Machine
-from gateway.drivers.mep.messages import read_message, table_data, write_message
 from gateway.errors import AuthenticationError, MeterError, Refused
 from gateway.simulator.mep_server import MepServer
 from tests.mep_profile import FEW, MANY

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.drivers import events
+from gateway.drivers.c1218 import describe, read_message, table_data, write_message
 from gateway.drivers.mep.framing import ALERT, GARBAGE, MAX_MESSAGE, MESSAGE, Framer
 from gateway.drivers.mep.key import parse_key
 from gateway.drivers.mep.machine import Machine
-from gateway.drivers.mep.messages import describe, read_message, table_data, write_message
 from gateway.errors import ConfigurationError, GatewayError, MeterError, ProtocolError
 from tests.mep_fakes import KEY, answer, framed
 from tests.mep_profile import FEW, MANY

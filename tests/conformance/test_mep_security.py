@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.drivers import events
+from gateway.drivers.c1218 import read_message
 from gateway.drivers.mep.digest import Digest, key_bits
 from gateway.drivers.mep.machine import Machine
-from gateway.drivers.mep.messages import read_message
 from gateway.drivers.mep.rc4 import Rc4
 from gateway.simulator import security
 from tests.interpreter import ROOT

@@ -3,8 +3,8 @@
 import unittest
 
 from gateway.drivers import events
+from gateway.drivers.c1218 import read_message, table_data, write_message
 from gateway.drivers.mep.machine import Machine
-from gateway.drivers.mep.messages import read_message, table_data, write_message
 from gateway.drivers.mep.rc4 import Rc4
 from gateway.errors import AuthenticationError, ConfigurationError, NoAnswer, ProtocolError, Refused
 from tests.mep_fakes import KEY, answer, digest_of, framed, number_of

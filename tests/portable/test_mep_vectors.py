@@ -4,8 +4,8 @@ import json
 import unittest
 
 from gateway.drivers import events
+from gateway.drivers.c1218 import read_message, table_data, write_message
 from gateway.drivers.mep.machine import Machine
-from gateway.drivers.mep.messages import read_message, table_data, write_message
 
 _HERE = __file__.rsplit("/", 1)[0] if "/" in __file__ else "."
 with open(_HERE + "/../vectors/mep_rc4.json") as _file:

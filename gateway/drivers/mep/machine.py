@@ -21,10 +21,11 @@ refuses the key can't make one that fits, and all it can do is to end an exchang
 from ..._compat import TYPE_CHECKING, const
 from ...errors import ConfigurationError, ProtocolError
 from .. import events
+from ..c1218 import OK, describe
 from .digest import DIGEST_BYTES, Digest, key_bits
 from .framing import ALERT, MAX_MESSAGE, MESSAGE, Framer, frame
 from .key import KEY_BYTES
-from .messages import AUTHENTICATION_FAILURE, INVALID_SEQUENCE, OK, describe
+from .messages import AUTHENTICATION_FAILURE, INVALID_SEQUENCE
 from .rc4 import Rc4
 
 if TYPE_CHECKING:
@@ -193,9 +194,10 @@ class Machine:
             return events.ANSWER, response
         if code == INVALID_SEQUENCE:
             return self._resynchronise(response)
-        from .responses import refusal
+        from ..refusals import refusal
+        from .responses import RIGHTS
 
-        return self._fail(refusal(code, self._request))
+        return self._fail(refusal(code, self._request, RIGHTS))
 
     def _resynchronise(self, response: bytes) -> "Event":
         if len(response) != 5:

@@ -5,11 +5,11 @@ import asyncio
 from ..._compat import TYPE_CHECKING
 from ...errors import TableError
 from ...meter import Meter
+from ..c1218 import READ_OVERHEAD, WRITE_OVERHEAD, read_message, table_data, table_name, write_message
 from ..pump import Pump
 from .digest import DIGEST_BYTES
 from .framing import MAX_FRAME, MAX_MESSAGE
 from .machine import SECURITY_OVERHEAD, Machine
-from .messages import READ_OVERHEAD, WRITE_OVERHEAD, read_message, table_data, table_name, write_message
 
 if TYPE_CHECKING:
     from ..link import Link

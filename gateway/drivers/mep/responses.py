@@ -1,38 +1,11 @@
-"""Response codes as errors that say what to do (MEP guide, chapter 2, table 2.7, and C12.18's own codes)."""
+"""What ends an exchange over MEP, as errors that say what to do (MEP guide, chapter 2, table 2.7)."""
 
-from ...errors import AuthenticationError, MeterError, NoAnswer, ProtocolError, Refused
-from .messages import AUTHENTICATION_FAILURE, PROCEDURES, describe, is_full_read, is_write, table_of
+from ...errors import AuthenticationError, MeterError, NoAnswer, ProtocolError
+from ..c1218 import describe
+from .messages import AUTHENTICATION_FAILURE
 
-_MEANINGS = {
-    0x01: "unrecognized request: it does not know this kind of request; its firmware may be too old for it",
-    0x02: "unsupported request: its firmware lacks this table or this way to access it",
-    0x03: "no permission: the key's rights or the meter's hardware lock forbid it. The basic key (MBK) reads "
-    "all tables and writes few; the advanced key (MAK) may do more",
-    0x04: "operation not possible: the table is absent from this firmware or shorter than that",
-    0x05: "table operation not possible: the table is absent from this firmware, shorter than that, or not "
-    "to be accessed in this way",
-    0x06: "busy: try again later",
-    0x07: "data not ready: try again later",
-    0x08: "data locked: another client holds it; try again later",
-    0x0A: "invalid service sequence state: a TLS session is expected or open on this port",
-}
-
-_PROCEDURE_REFUSED = (
-    "operation not possible: the meter is busy, or has seen this procedure sequence number: call again with "
-    "the next"
-)
-
-
-def refusal(code: int, request: bytes) -> MeterError:
-    """The error for an authenticated answer to `request` with a `code` other than 00, 0B and 0C."""
-    meaning = _MEANINGS.get(code, "a code that the guide does not name")
-    if code == 0x04 and table_of(request) == PROCEDURES and is_write(request):
-        meaning = _PROCEDURE_REFUSED
-    if is_full_read(request):
-        meaning += "; a table that does not fit into one answer has to be read with offset and count"
-    return Refused(
-        "%s: the meter answered %02X, %s" % (describe(request), code, meaning), code, table_of(request)
-    )
+# What the keys allow, for who was refused.
+RIGHTS = "The basic key (MBK) reads all tables and writes few; the advanced key (MAK) may do more"
 
 
 def key_refused(request: bytes, times: int) -> MeterError:
