@@ -35,6 +35,11 @@ class Meter:
         """Write `data` to `table`, from `offset` or as the whole table. Errors as for read."""
         raise NotImplementedError
 
+    async def release(self) -> None:
+        """Nothing is asked for a while: a driver whose session keeps others from the meter may end it here,
+        and begins another with the next read. May be called at any time between reads; never raises for
+        a dead link."""
+
     async def close(self) -> None:
         """End the session in the protocol's way and close the link; never raises for a dead link."""
         raise NotImplementedError

@@ -1,11 +1,7 @@
 """Holds what a meter is asked to what the guide advises: no more than one read a second on average."""
 
 from .. import clock
-from .._compat import TYPE_CHECKING
 from ..meter import Meter
-
-if TYPE_CHECKING:
-    pass
 
 
 class Bucket:
@@ -64,6 +60,9 @@ class LinkBudget(Meter):
             await self._meter.write(table, data, offset)
         finally:
             self.resyncs = self._meter.resyncs
+
+    async def release(self) -> None:
+        await self._meter.release()
 
     async def close(self) -> None:
         await self._meter.close()

@@ -37,12 +37,19 @@ class Step:
     """What one call of a reader with a cursor brought.
 
     `items`: model objects, oldest first, at most one frame's worth; `cursor`: what to give the next call
-    once the items are in the outbox; `more`: whether there is more to read right now.
+    once the items are in the outbox; `more`: whether there is more to read right now; `interval_s`: how
+    many seconds apart the meter stores such items, the least where it has several rhythms (a load
+    profile's interval length), None where it has none or it is not known.
     """
 
     def __init__(
-        self, items: "Sequence[Reading | Series | Event]", cursor: bytes, more: bool = False
+        self,
+        items: "Sequence[Reading | Series | Event]",
+        cursor: bytes,
+        more: bool = False,
+        interval_s: "int | None" = None,
     ) -> None:
         self.items = items
         self.cursor = cursor
         self.more = more
+        self.interval_s = interval_s
