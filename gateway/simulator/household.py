@@ -7,6 +7,7 @@ Power is constant within a slot of ten seconds, so energy over any time is an ex
 import random
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 SLOT_MS = 10_000
 _SLOTS_PER_DAY = 86_400_000 // SLOT_MS
@@ -14,8 +15,7 @@ _SLOTS_PER_MINUTE = 60_000 // SLOT_MS
 PHASES = (0, 1, 2)
 
 
-@dataclass(frozen=True)
-class PhasePower:
+class PhasePower(NamedTuple):
     """What flows on one phase, as seen from the grid: positive is import. Watts and var."""
 
     active: int

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable
 
 EXTENDED = 2048
 
+# A part of a table that is too big to be built whole: offset and count, within its size.
+Part = Callable[[int, int], bytes]
+
 # What a write sets off; the new bytes are in place when it runs, and it says whether they were accepted.
 AfterWrite = Callable[[bool], bool]
 
@@ -25,24 +28,35 @@ class Image:
     def __init__(self) -> None:
         self._kept: dict[int, bytearray] = {}
         self._live: dict[int, Callable[[], bytes]] = {}
+        self._parts: dict[int, tuple[int, Part]] = {}
         self._patches: dict[int, dict[int, bytes]] = {}
         self.after_write: dict[int, AfterWrite] = {}
+        # Called before a table is looked at: whoever owns the meter's life brings it up to the moment.
+        self.before_access: Callable[[], None] = lambda: None
 
     def keep(self, table: int, data: bytes) -> None:
         """`table` holds `data` until someone writes it."""
-        self._live.pop(table, None)
+        self._forget(table)
         self._kept[table] = bytearray(data)
 
     def compute(self, table: int, build: Callable[[], bytes]) -> None:
         """`table` is what `build` gives at the moment of reading."""
-        self._kept.pop(table, None)
+        self._forget(table)
         self._live[table] = build
+
+    def compute_parts(self, table: int, size: int, part: Part) -> None:
+        """`table` has `size` bytes, of which `part` gives what is asked for."""
+        self._forget(table)
+        self._parts[table] = (size, part)
 
     def remove(self, table: int) -> None:
         """The meter has no such table (any more)."""
-        self._kept.pop(table, None)
-        self._live.pop(table, None)
+        self._forget(table)
         self._patches.pop(table, None)
+
+    def _forget(self, table: int) -> None:
+        for tables in (self._kept, self._live, self._parts):
+            tables.pop(table, None)
 
     def patch(self, table: int, offset: int, data: bytes) -> None:
         """From now on `table` reads as if it held `data` at `offset`, whatever it computes."""
@@ -53,18 +67,33 @@ class Image:
         self._patches.pop(table, None)
 
     def tables(self) -> Iterable[int]:
-        return sorted(self._kept.keys() | self._live.keys())
+        return sorted(self._kept.keys() | self._live.keys() | self._parts.keys())
 
     def __contains__(self, table: int) -> bool:
-        return table in self._kept or table in self._live
+        return table in self._kept or table in self._live or table in self._parts
 
     def read(self, table: int) -> bytes:
         """The whole table as it is now. Raises KeyError when there is none."""
-        build = self._live.get(table)
-        data = bytearray(build()) if build else bytearray(self._kept[table])
+        self.before_access()
+        if table in self._parts:
+            size, part = self._parts[table]
+            data = bytearray(part(0, size))
+        else:
+            build = self._live.get(table)
+            data = bytearray(build()) if build else bytearray(self._kept[table])
         for offset, patch in self._patches.get(table, {}).items():
             data[offset : offset + len(patch)] = patch
         return bytes(data)
+
+    def read_part(self, table: int, offset: int, count: int) -> tuple[int, bytes]:
+        """The size of the table, and its bytes from `offset` on: `count`, or fewer where it ends. Raises
+        KeyError when there is none."""
+        if table not in self._parts or table in self._patches:
+            held = self.read(table)
+            return len(held), held[offset : offset + count]
+        self.before_access()
+        size, part = self._parts[table]
+        return size, part(offset, max(0, min(count, size - offset)))
 
     def write(self, table: int, offset: int, data: bytes) -> None:
         """Put `data` into a kept table; what lies beyond its end is dropped (table 2.7, "Length").

@@ -28,6 +28,8 @@ ACCUMULATORS = (
     "va_q3",
     "va_q4",
 )
+_QUADRANT = ("", "q1", "q2", "q3", "q4")
+_VA_QUADRANT = ("", "va_q1", "va_q2", "va_q3", "va_q4")
 # What demand registers average; source ids of BT22: forward and reverse W, import and export var.
 DEMAND_KINDS = {8: "forward", 9: "reverse", 10: "import_reactive", 11: "export_reactive"}
 
@@ -44,17 +46,23 @@ def quadrant(active: int, reactive: int) -> int:
     return 2 if reactive >= 0 else 3
 
 
-def flows(phases: tuple[PhasePower, ...]) -> dict[str, int]:
+def flows(phases: tuple[PhasePower, PhasePower, PhasePower]) -> tuple[tuple[str, int], ...]:
     """The power of all phases together, by accumulator, in W, var and VA; what does not flow is absent."""
-    active = sum(phase.active for phase in phases)
-    reactive = sum(phase.reactive for phase in phases)
+    one, two, three = phases
+    active = one.active + two.active + three.active
+    reactive = one.reactive + two.reactive + three.reactive
     here = quadrant(active, reactive)
-    return {
-        "forward" if active >= 0 else "reverse": abs(active),
-        "import_reactive" if reactive >= 0 else "export_reactive": abs(reactive),
-        "q%d" % here: abs(reactive),
-        "va_q%d" % here: sum(apparent_mva(p.active, p.reactive) for p in phases) // 1000,
-    }
+    apparent = (
+        apparent_mva(one.active, one.reactive)
+        + apparent_mva(two.active, two.reactive)
+        + apparent_mva(three.active, three.reactive)
+    )
+    return (
+        ("forward" if active >= 0 else "reverse", abs(active)),
+        ("import_reactive" if reactive >= 0 else "export_reactive", abs(reactive)),
+        (_QUADRANT[here], abs(reactive)),
+        (_VA_QUADRANT[here], apparent // 1000),
+    )
 
 
 @dataclass
@@ -84,6 +92,8 @@ class World(Protocol):
 
     def power_at(self, slot: int) -> tuple[PhasePower, PhasePower, PhasePower]: ...
 
+    def outage_after(self, run_ms: int) -> tuple[int, int] | None: ...
+
     def tier_at(self, run_ms: int) -> int: ...
 
     def next_hour_ms(self, run_ms: int) -> int: ...
@@ -105,19 +115,36 @@ class Registers:
     def advance(self, to_ms: int) -> None:
         """Count up to `to_ms`, which may not lie before the last one."""
         while self.now_ms < to_ms:
-            slot = self.now_ms // SLOT_MS
             interval_end = (self.now_ms // DEMAND_INTERVAL_MS + 1) * DEMAND_INTERVAL_MS
-            end = min((slot + 1) * SLOT_MS, self._world.next_hour_ms(self.now_ms), interval_end, to_ms)
-            span = end - self.now_ms
+            end = min(self._world.next_hour_ms(self.now_ms), interval_end, to_ms)
             tier = self.tiers[self._world.tier_at(self.now_ms)]
-            for name, power in flows(self._world.power_at(slot)).items():
-                amount = power * span
-                self.total.sums[name] += amount
-                tier.sums[name] += amount
-                self._interval[name] += amount
+            outage = self._world.outage_after(self.now_ms)
+            if outage is not None and outage[0] <= self.now_ms:
+                end = min(end, outage[1])
+            else:
+                if outage is not None:
+                    end = min(end, outage[0])
+                self._count(tier, end)
             self.now_ms = end
             if end == interval_end:
                 self._close_interval(tier)
+
+    def _count(self, tier: Block, end: int) -> None:
+        """Add the energy from now to `end`, all of it in one tier."""
+        sums = dict.fromkeys(ACCUMULATORS, 0)
+        start = self.now_ms
+        while start < end:
+            slot = start // SLOT_MS
+            until = min((slot + 1) * SLOT_MS, end)
+            span = until - start
+            for name, power in flows(self._world.power_at(slot)):
+                sums[name] += power * span
+            start = until
+        for name, amount in sums.items():
+            if amount:
+                self.total.sums[name] += amount
+                tier.sums[name] += amount
+                self._interval[name] += amount
 
     def _close_interval(self, tier: Block) -> None:
         average = {name: amount // DEMAND_INTERVAL_MS for name, amount in self._interval.items()}

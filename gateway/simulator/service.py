@@ -60,20 +60,19 @@ class TableService:
         table = int.from_bytes(message[1:3], "big")
         if table not in self._image:
             return bytes([TABLE_NOT_POSSIBLE])
-        held = self._image.read(table)
         if partial:
             offset = int.from_bytes(message[3:6], "big")
             count = int.from_bytes(message[6:8], "big")
         else:
             # C12.18 has no length here and table 2.6 has one; without one the whole table is meant.
-            offset, count = 0, int.from_bytes(message[3:5], "big") or len(held)
-            count = min(count, len(held))
+            size = self._image.read_part(table, 0, 0)[0]
+            offset, count = 0, min(int.from_bytes(message[3:5], "big") or size, size)
         if not 0 < count <= MAX_READ:
             return bytes([NOT_POSSIBLE])
-        if offset + count > len(held) and self.past_end_is_error:
+        size, data = self._image.read_part(table, offset, count)
+        if offset + count > size and self.past_end_is_error:
             return bytes([NOT_POSSIBLE])
-        data = held[offset : offset + count].ljust(count, b"\0")
-        return bytes([OK]) + count.to_bytes(2, "big") + data
+        return bytes([OK]) + count.to_bytes(2, "big") + data.ljust(count, b"\0")
 
     def _write(self, message: bytes, advanced: bool) -> int:
         offset_bytes = 3 if message[0] == PARTIAL_WRITE else 0
@@ -90,7 +89,7 @@ class TableService:
             return NO_PERMISSION
         if not 0 < count <= len(data):
             return NOT_POSSIBLE
-        if offset >= len(self._image.read(table)):
+        if offset >= self._image.read_part(table, 0, 0)[0]:
             return NOT_POSSIBLE
         try:
             self._image.write(table, offset, data[:count])

@@ -37,6 +37,8 @@ class World:
         self._average = lru_cache(maxsize=4)(self._average_before)
         # Since when the meter's clock is how far ahead.
         self._clock_steps: list[tuple[int, int]] = [(start_ms, 0)]
+        # When the power was off, in run time; the end of the last one may lie ahead.
+        self.outages: list[tuple[int, int]] = []
 
     def run_ms(self) -> int:
         return self.start_ms + self._monotonic() - self._started
@@ -50,6 +52,16 @@ class World:
             if run_ms >= since:
                 return run_ms + ahead
         return run_ms
+
+    def outage_after(self, run_ms: int) -> tuple[int, int] | None:
+        """The power outage of this moment, or the next one that is known."""
+        for start, end in reversed(self.outages):
+            if end <= run_ms:
+                break
+            if start <= run_ms:
+                return start, end
+        later = [outage for outage in self.outages if outage[0] > run_ms]
+        return later[0] if later else None
 
     def tier_at(self, run_ms: int) -> int:
         return tier_at(self.local.local_ms(self.clock_at(run_ms)), self._tiers)
