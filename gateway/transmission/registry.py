@@ -101,6 +101,12 @@ _CODES = (
     b"\xff\x24\x01\xff\x24\x02\xff\x24\x03\xff\x24\x04\xff\x24\x05\xff\x24\x06"  # 462
     b"\xff\x24\x07\xff\x24\x08\xff\x25\x00\xff\x26\x00\xff\x27\x00"  # 468
     b"\xff\x28\x00\xff\x29\x00\xff\x2a\x00\xff\x2b\x00\xff\x2c\x00"  # 473
+    b"\xff\x2d\x00\xff\x2e\x00\xff\x2f\x00\xff\x30\x00\xff\x31\x00\xff\x32\x00"  # 478
+    b"\xff\x33\x00\xff\x34\x00\xff\x35\x00\xff\x36\x00\xff\x37\x00\xff\x38\x00"  # 484
+    b"\xff\x39\x00\xff\x3a\x00\xff\x3b\x00\xff\x3c\x00\xff\x3d\x00\xff\x3e\x00"  # 490
+    b"\xff\x3f\x00\xff\x40\x00\xff\x41\x00\xff\x42\x00\xff\x43\x00\xff\x44\x00"  # 496
+    b"\xff\x45\x00\xff\x46\x00\xff\x47\x00\xff\x48\x00\xff\x49\x00\xff\x4a\x00"  # 502
+    b"\xff\x4b\x00"  # 508
 )
 
 _DEFAULTS = (
@@ -135,6 +141,8 @@ _DEFAULTS = (
     b"\xc3\xc3\xc3\xc3\xc3\xc3\xc3\xc3\xc3\xc3\xc3\xc3\xc3\xc3\xc3\xc3"  # 448
     b"\xc3\xc3\xc3\xc3\xc3\xc3\x00\x00\x0a"  # 464
     b"\x00\x00\x00\x00\x00"  # 473
+    b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"  # 478
+    b"\x00\x00\x10\x0b\x10\x01\x0b\x04\x10\x0d\x0d\x11\x00\x0e\x00"  # 494
 )
 
 _STEMS = (
@@ -183,9 +191,40 @@ _STEMS = (
     b"OSGP_event_stamp\n"
     b"OSGP_event_argument\n"
     b"OSGP_alarm_code\n"
+    b"OSGP_mbus_telegram\n"
+    b"OSGP_mbus_slot\n"
+    b"OSGP_mbus_handle\n"
+    b"OSGP_mbus_response_info\n"
+    b"OSGP_mbus_execution_status\n"
+    b"OSGP_mbus_device_status\n"
+    b"OSGP_mbus_alarms\n"
+    b"OSGP_mbus_device_alarms\n"
+    b"OSGP_mbus_read_attempts\n"
+    b"OSGP_mbus_read_answers\n"
+    b"OSGP_mbus_customer_id\n"
+    b"OSGP_mbus_serial_number\n"
+    b"OSGP_mbus_manufacturer\n"
+    b"OSGP_mbus_version\n"
+    b"OSGP_mbus_medium\n"
+    b"OSGP_mbus_access_number\n"
+    b"OSGP_mbus_status\n"
+    b"OSGP_mbus_data\n"
+    b"OSGP_water_flow\n"
+    b"OSGP_gas_volume\n"
+    b"OSGP_gas_flow\n"
+    b"OSGP_heat_energy\n"
+    b"OSGP_heat_volume\n"
+    b"OSGP_heat_power\n"
+    b"OSGP_heat_flow\n"
+    b"OSGP_heat_flow_temperature\n"
+    b"OSGP_heat_return_temperature\n"
+    b"OSGP_heat_temperature_difference\n"
+    b"OSGP_power_outage_start\n"
+    b"OSGP_power_outage_duration\n"
+    b"OSGP_event_user\n"
 )
 
-_UNITS = b"\nkWh\nkvarh\nkVAh\nkW\nkvar\nkVA\nA\nV\nHz\nmin\nm3\nbar\ndegreeCelsius\ns\ndeg\n"
+_UNITS = b"\nkWh\nkvarh\nkVAh\nkW\nkvar\nkVA\nA\nV\nHz\nmin\nm3\nbar\ndegreeCelsius\ns\ndeg\nm3/h\nK\nMJ\n"
 
 # Fault codes: why a reading may be wrong. Append-only as well.
 _FAULTS = (
@@ -201,6 +240,13 @@ _FAULTS = (
     b"OSGP_interval_power_fail\n"
     b"OSGP_interval_clock_forward\n"
     b"OSGP_interval_clock_backward\n"
+    b"OSGP_events_lost\n"  # entries of the log between this one and the one before were never read
+    b"OSGP_stamp_invalid\n"  # the stored time is no time: the gateway's stands in its place
+    b"OSGP_mbus_undecodable\n"  # the telegram can't be decoded
+    b"OSGP_mbus_encrypted\n"
+    b"OSGP_mbus_not_authentic\n"  # the meter could not verify the device's answer
+    b"OSGP_mbus_incomplete\n"  # the telegram was longer than the meter's memory for it
+    b"OSGP_mbus_late\n"  # read after power returned, not when it was due
 )
 
 COUNT = len(_DEFAULTS)

@@ -60,7 +60,7 @@ class TestRegistry(unittest.TestCase):
         while registry.unit_name(index) is not None:
             self.assertEqual(registry.unit_number(registry.unit_name(index)), index)
             index += 1
-        self.assertEqual(index, 16)
+        self.assertEqual(index, 19)
         self.assertIsNone(registry.unit_number("furlong"))
         self.assertIsNone(registry.unit_number(""))
         self.assertEqual(registry.fault_number("OSGP_clock_untrusted"), 0)
