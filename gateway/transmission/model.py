@@ -146,7 +146,8 @@ class Series:
     """Many instants, the same properties: load-profile intervals or a run of present values.
 
     `times`: UTC seconds of each row, ascending; `offset`: minutes east of UTC to show them with, None
-    for "Z". `faults`: sparse, (row, fault code) in row order. `origins` (load profile only): runs of
+    for "Z". `faults`: sparse, (row, fault code) in row order; a number from registry.COLUMN_FAULTS on is a
+    fault of one column's value. `origins` (load profile only): runs of
     rows as the meter stored them, (rows, data set, load-profile configuration (ET21.78), block
     sequence (BT63.5), first interval index); they give the ids. Without origins a row's id follows
     from the frame's epoch, sequence and row.

@@ -247,7 +247,23 @@ _FAULTS = (
     b"OSGP_mbus_not_authentic\n"  # the meter could not verify the device's answer
     b"OSGP_mbus_incomplete\n"  # the telegram was longer than the meter's memory for it
     b"OSGP_mbus_late\n"  # read after power returned, not when it was due
+    b"OSGP_interval_dst\n"  # daylight saving time was in effect: no fault, but the meter tells it here
+    b"OSGP_interval_undecrypted\n"  # of an M-Bus or MEP device, in place of whose value there is none
+    b"OSGP_interval_clock_error\n"
+    b"OSGP_interval_device_missing\n"
+    b"OSGP_interval_not_current\n"
+    b"OSGP_interval_opted_out\n"
+    b"OSGP_interval_placeholder\n"  # the device's value had not come in
+    b"OSGP_interval_status_6\n"  # values that the guides give no meaning
+    b"OSGP_interval_status_7\n"
+    b"OSGP_interval_status_13\n"
+    b"OSGP_interval_status_14\n"
+    b"OSGP_local_time_ambiguous\n"  # the local stamp fits twice or never: the clock was set that hour
+    b"OSGP_other_configuration\n"  # recorded under another billing configuration than today's (BIDN)
 )
+
+# In a series: a fault of one column alone, 256 + 32 * fault + column (from 0, at most 31).
+COLUMN_FAULTS = 256
 
 COUNT = len(_DEFAULTS)
 

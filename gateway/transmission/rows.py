@@ -5,7 +5,7 @@ import binascii
 from .._compat import TYPE_CHECKING
 from .ids import frame_ids
 from .model import ALARM, Event, Reading, Series, Timestamp, Value
-from .registry import number
+from .registry import COLUMN_FAULTS, fault_name, name, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def _series_rows(series: Series) -> "Iterator[Reading]":
     for row in range(len(series.times)):
         faults = []
         while at < len(series.faults) and series.faults[at][0] == row:
-            faults.append(series.faults[at][1])
+            faults.append(_fault(series, series.faults[at][1]))
             at += 1
         values = [
             Value(column.prop, column.mantissas[row], column.exponent, column.unit)
@@ -41,6 +41,19 @@ def _series_rows(series: Series) -> "Iterator[Reading]":
             if column.mantissas[row] is not None
         ]
         yield Reading(series.kind, Timestamp(series.times[row], "", series.offset), values, faults)
+
+
+def _fault(series: Series, fault: "int | str") -> "int | str":
+    """A fault of one column with the property it is about: "OSGP_interval_skipped:OBIS_1.8.0"."""
+    if isinstance(fault, str) or fault < COLUMN_FAULTS:
+        return fault
+    of, column = divmod(fault - COLUMN_FAULTS, 32)
+    if column >= len(series.columns):
+        return fault
+    prop = series.columns[column].prop
+    what = fault_name(of)
+    about = prop if isinstance(prop, str) else name(prop)
+    return "%s:%s" % (of if what is None else what, about)
 
 
 def _event_row(event: Event) -> Reading:

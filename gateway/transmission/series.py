@@ -100,14 +100,9 @@ def _put_values(writer: BitWriter, coder: RangeEncoder, mantissas: "Sequence[int
 
 def _put_faults(writer: BitWriter, series: Series) -> None:
     """Runs of rows with the same fault: rows since the run before, rows less 1, fault code."""
-    runs: list[tuple[int, int, int | str]] = []
-    for row, fault in series.faults:
-        if not 0 <= row < len(series.times):
-            raise FrameError("a fault code belongs to row %d of %d" % (row, len(series.times)))
-        if runs and runs[-1][0] + runs[-1][1] == row and runs[-1][2] == fault:
-            runs[-1] = (runs[-1][0], runs[-1][1] + 1, fault)
-        else:
-            runs.append((row, 1, fault))
+    runs = _runs(series, True)
+    if _rows(runs) != list(series.faults):
+        runs = _runs(series, False)  # the order within a row counts, too
     writer.put_uint(len(runs), 0)
     before = 0
     for row, length, fault in runs:
@@ -117,6 +112,33 @@ def _put_faults(writer: BitWriter, series: Series) -> None:
         writer.put_uint(length - 1, 2)
         put_fault(writer, fault)
         before = row
+
+
+def _runs(series: Series, overlapping: bool) -> "list[tuple[int, int, int | str]]":
+    """(first row, rows, fault) by first row; runs of different faults may overlap or stand apart."""
+    runs: list[tuple[int, int, int | str]] = []
+    open_runs: dict[int | str, int] = {}
+    for row, fault in series.faults:
+        if not 0 <= row < len(series.times):
+            raise FrameError("a fault code belongs to row %d of %d" % (row, len(series.times)))
+        at = open_runs.get(fault, -1)
+        if at >= 0 and runs[at][0] + runs[at][1] == row and (overlapping or at == len(runs) - 1):
+            runs[at] = (runs[at][0], runs[at][1] + 1, fault)
+        else:
+            open_runs[fault] = len(runs)
+            runs.append((row, 1, fault))
+    return runs
+
+
+def _rows(runs: "list[tuple[int, int, int | str]]") -> "list[tuple[int, int | str]]":
+    """(row, fault) by row, within a row by the order of the runs."""
+    found = [
+        (row, at, fault)
+        for at, (first, count, fault) in enumerate(runs)
+        for row in range(first, first + count)
+    ]
+    found.sort(key=lambda one: (one[0], one[1]))
+    return [(row, fault) for row, _, fault in found]
 
 
 def _put_origins(writer: BitWriter, series: Series) -> None:
@@ -193,17 +215,17 @@ class _Part:
         return runs
 
     def _get_faults(self, reader: BitReader) -> "list[tuple[int, int | str]]":
-        faults: list[tuple[int, int | str]] = []
-        row = 0
+        runs: list[tuple[int, int, int | str]] = []
+        row = total = 0
         for _ in range(reader.get_uint(0)):
             row += reader.get_uint(2)
             length = reader.get_uint(2) + 1
             fault = get_fault(reader)
-            if row + length > self.rows or len(faults) + length > MAX_VALUES:
+            total += length
+            if row + length > self.rows or total > MAX_VALUES:
                 raise FrameError("fault codes go beyond the end of their series")
-            for i in range(row, row + length):
-                faults.append((i, fault))
-        return faults
+            runs.append((row, length, fault))
+        return _rows(runs)
 
     def _get_origins(self, reader: BitReader) -> "list[tuple[int, int, int, int, int]]":
         origins: list[tuple[int, int, int, int, int]] = []

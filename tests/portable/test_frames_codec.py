@@ -58,6 +58,17 @@ class TestRoundTrips(unittest.TestCase):
         self.same([Series(PRESENT, [0, 10] * 4, [Column(0, numbers, -3, "kW")])])
         self.same([Series(PRESENT, [10 * i for i in range(64)], [Column(0, numbers * 8)])])
 
+    def test_overlapping_runs_of_faults(self):
+        def size(faults):
+            return len(
+                self.same([Series(PRESENT, [10 * i for i in range(96)], [Column(0, [1] * 96)], None, faults)])
+            )
+
+        plain = [(row, 5) for row in range(96)]
+        crossed = plain[:40] + [one for row in range(40, 60) for one in ((row, 5), (row, 6))] + plain[60:]
+        self.assertTrue(size(crossed) <= size(plain) + 6)  # one run more, not twenty of each
+        size([(0, 6), (0, 5), (1, 5), (1, 6), (1, "odd"), (1, 6), (7, 5), (95, 700)])
+
     def test_odd_readings(self):
         time = Timestamp(1683368310, "0250", 60)
         values = [

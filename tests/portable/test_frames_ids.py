@@ -114,6 +114,10 @@ class TestIds(unittest.TestCase):
         self.assertEqual([identifier for identifier, _ in found], list(ids.frame_ids(METER, frame)))
         self.assertEqual([[v.mantissa for v in reading.values] for _, reading in found], [[100], []])
         self.assertEqual([list(reading.faults) for _, reading in found], [[], [3, "odd"]])
+        series.faults = [(0, 256 + 32 * 7)]  # of the first column alone
+        told = [list(reading.faults) for _, reading in rows(through([series]), METER)]
+        prop = series.columns[0].prop
+        self.assertEqual(told, [["OSGP_interval_skipped:%s" % registry.name(prop)], []])
         self.assertEqual(
             [reading.time for _, reading in found], [Timestamp(1700000100), Timestamp(1700001000)]
         )
