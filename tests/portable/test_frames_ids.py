@@ -4,7 +4,7 @@ import binascii
 import unittest
 
 from gateway.errors import FrameError
-from gateway.transmission import envelope, frames, ids
+from gateway.transmission import envelope, frames, ids, registry
 from gateway.transmission.model import (
     ALARM,
     EVENT,
