@@ -6,11 +6,13 @@ fault destroyed its last copy) and checks custody against it.
 """
 
 import copy
+import functools
 import hashlib
 import random
 
 from gateway.core.custody import Sender
 from gateway.core.memory_outbox import MemoryOutbox
+from gateway.core.outbox import Entry
 from gateway.core.receiver import Receiver
 from gateway.errors import FrameError, OutboxError
 from gateway.transmission.custody import hop_key
@@ -36,6 +38,7 @@ def number(meter, frame):
     return cls, epoch, sequence
 
 
+@functools.cache
 def row_of(frame):
     """(reading id, content): stored numbers identify profile readings, the frame's number all others."""
     cls, epoch, sequence, reading, content = unpack(frame)
@@ -47,6 +50,12 @@ def covered(ranges, meter, frame):
     return any(r[:3] == (meter, cls, epoch) and r[3] <= sequence <= r[4] for r in ranges)
 
 
+def copy_of(entry):
+    twin = Entry(entry.meter, entry.cls, entry.epoch, entry.sequence, entry.place, entry.frame)
+    twin.kept = entry.kept
+    return twin
+
+
 class Flash(MemoryOutbox):
     """An outbox whose storage can lose power, be set back, and be copied."""
 
@@ -56,12 +65,30 @@ class Flash(MemoryOutbox):
         self.flush()
 
     def flush(self):
-        self.disk = None
-        self.disk = copy.deepcopy(self)
+        if self.disk is None or self.state() != self.disk.state():
+            self.disk = self.copy()
+
+    def state(self):
+        return self._place, self._notes, self._drops, [e.place for e in self._kept]
+
+    def copy(self):
+        twin = copy.copy(self)
+        entries = {}
+        twin._logs = {}
+        for name, log in self._logs.items():
+            twin._logs[name] = copied = copy.copy(log)
+            copied.entries = [copy_of(e) for e in log.entries]
+            copied.numbers = {(e.epoch, e.sequence): e for e in copied.entries}
+            entries.update((e.place, e) for e in copied.entries)
+        twin._kept = [entries[e.place] for e in self._kept]
+        twin._meters = list(self._meters)
+        twin._drops = {meter: list(drops) for meter, drops in self._drops.items()}
+        twin._notes = dict(self._notes)
+        return twin
 
     @staticmethod
     def opened(disk, epoch):
-        box = copy.deepcopy(disk)
+        box = disk.copy()
         box.epoch = epoch
         for log in box._logs.values():
             log.next = 0
@@ -83,12 +110,18 @@ class CloudStore(LedgerStore):
     """Ledger tables as rows, saved by their changes only, as a database would."""
 
     def __init__(self):
-        self.streams = {}  # (meter, cls, epoch) -> [low, key id, nonce, touched]
+        self.streams = {}  # (meter, cls, epoch) -> (low, key id, nonce, touched)
         self.hashes = {}  # (meter, cls, epoch, sequence) -> sha256
         self.loose = []
         self.dropped = set()
         self.generations = {}
         self.sessions = {}
+
+    def copy(self):
+        twin = CloudStore()
+        for name, table in vars(self).items():
+            setattr(twin, name, copy.copy(table))
+        return twin
 
     def load(self, keys):
         found = {}
@@ -103,7 +136,7 @@ class CloudStore(LedgerStore):
 
     def save(self, streams):
         for key, stream in streams.items():
-            self.streams[key] = [stream.low, stream.key_id, stream.nonce, stream.touched]
+            self.streams[key] = (stream.low, stream.key_id, stream.nonce, stream.touched)
             for k in [k for k in self.hashes if k[:3] == key and k[3] < stream.pruned]:
                 del self.hashes[k]
             for sequence in stream.added:
@@ -162,7 +195,7 @@ class Database:
     """What the cloud's transactions see: rows by reading id, with a revision for each content."""
 
     def __init__(self):
-        self.rows = {}  # (meter, id) -> [content, ...]
+        self.rows = {}  # (meter, id) -> (content, ...)
         self.dead = set()
         self.tombstones = set()
         self.ledger = CloudStore()
@@ -170,9 +203,17 @@ class Database:
     def store(self, meter, payload):
         reading, content = row_of(payload)
         if (meter, reading) not in self.tombstones:
-            revisions = self.rows.setdefault((meter, reading), [])
+            revisions = self.rows.get((meter, reading), ())
             if content not in revisions:
-                revisions.append(content)
+                self.rows[(meter, reading)] = (*revisions, content)
+
+    def copy(self):
+        twin = Database()
+        twin.rows = dict(self.rows)
+        twin.dead = set(self.dead)
+        twin.tombstones = set(self.tombstones)
+        twin.ledger = self.ledger.copy()
+        return twin
 
     def holds(self, meter, frame):
         if (meter, frame) in self.dead:
@@ -200,12 +241,18 @@ class Node:
         self.where = where
         self.key = hop_key(b"credential of " + name.encode())
         self.images = []
+        self.asked = {}  # meter -> the last ask, and how many setbacks there had been when it went out first
         self.box = Flash(capacity, world.new_epoch())
         self.boot()
 
     def boot(self):
         self.sender = Sender(self.box, self.key, self.world.random_bytes, self.rewind, window=4)
+        self.connect()
+
+    def connect(self):
+        self.sender.disconnected()
         self.sender.connected()
+        self.answered = set()  # on this connection
 
     def restart(self, disk):
         self.box = Flash.opened(disk, self.world.new_epoch())
@@ -216,8 +263,38 @@ class Node:
             message = self.sender.next()
             if message is None:
                 return
+            if message.entry:
+                assert message.meter in self.answered, "a frame was sent before the receiver was asked"
+            elif self.asked.get(message.meter, (b"", 0))[0] != message.payload:
+                self.asked[message.meter] = (message.payload, self.world.setbacks)
+                self.answered.discard(message.meter)
             kind = "frame" if message.entry else "ask"
             self.world.send(Message(self.where, message.meter, kind, message.payload))
+
+    def is_settled(self, meter):
+        one = self.sender._meters.get(meter)
+        return one is not None and one.settled
+
+    def is_current(self, meter):
+        """Has the receiver answered since it was last set back?"""
+        return self.is_settled(meter) and self.asked[meter][1] == self.world.setbacks
+
+    def receive(self, meter, payload):
+        """Hand a receipt in; what is forgotten for it must be stored at this very moment."""
+        before = {(e.meter, e.frame) for e in self.box.pending()}
+        rewinds = self.sender.rewinds
+        settled = self.is_settled(meter)
+        if self.sender.receive(meter, payload):
+            forgotten = before - {(e.meter, e.frame) for e in self.box.pending()}
+            # A receiver that was set back since it was asked is found out with the next ask, and so is the
+            # cloud behind a concentrator.
+            hops = [self, self.world.concentrator] if self.where == "local" else [self]
+            found_out = all(meter in hop.answered and hop.asked[meter] == self.world.setbacks for hop in hops)
+            if found_out and self.sender.rewinds == rewinds:
+                lost = {f for f in forgotten if not self.world.stored(self.where, *f)}
+                assert not lost, "forgotten, but its receiver does not have it"
+        if not settled and self.is_settled(meter):
+            self.answered.add(meter)
 
 
 class Adapter(Node):
@@ -261,9 +338,10 @@ class Adapter(Node):
     def checkpoint(self):
         """Now and then a reader notes which of its readings has no receipt yet."""
         pending = [unpack(e.frame.lstrip(b"\xc1"))[3] for e in self.box.pending() if e.cls == PROFILE]
-        points = unpack(self.box.note(b"points") or pack([]))[-30:]
-        points.append([self.world.now, min([self.cursor] + pending)])
-        self.box.set_note(b"points", pack(points))
+        points = unpack(self.box.note(b"points") or pack([]))[-8:]
+        if not points or points[-1][1] != min([self.cursor, *pending]):
+            points.append([self.world.now, min([self.cursor, *pending])])
+            self.box.set_note(b"points", pack(points))
 
     def rewind(self, meter, since):
         points = [p for p in unpack(self.box.note(b"points") or pack([])) if p[0] < since]
@@ -315,7 +393,7 @@ class Cloud:
     def __init__(self, world):
         self.world = world
         self.database = Database()
-        self.backups = [copy.deepcopy(self.database)]
+        self.backups = [self.database.copy()]
         self.inboxes = [[], []]
         self.ledgers = [None, None]
         self.open(0)
@@ -328,7 +406,7 @@ class Cloud:
         )
 
     def commit(self, worker, crash=""):
-        transaction = copy.deepcopy(self.database)
+        transaction = self.database.copy()
         ledger = self.ledgers[worker]
         ledger.store = transaction.ledger
         for message in self.inboxes[worker]:
@@ -339,7 +417,9 @@ class Cloud:
             self.open(worker)
             return
         self.database = transaction
-        self.world.ever["main"] |= {f for f in self.world.made if transaction.holds(*f)}
+        self.world.ever["main"] |= {
+            f for f in self.world.made - self.world.ever["main"] if transaction.holds(*f)
+        }
         self.world.declared |= transaction.ledger.dropped
         if crash == "after":
             self.open(worker)
@@ -366,16 +446,16 @@ class Cloud:
         ledger.frame(meter, cls, epoch, sequence, sha256)
 
     def backup(self):
-        self.backups = self.backups[-2:] + [copy.deepcopy(self.database)]
+        self.backups = self.backups[-2:] + [self.database.copy()]
 
     def restore(self, which):
-        self.database = copy.deepcopy(self.backups[which % len(self.backups)])
+        self.database = self.backups[which % len(self.backups)].copy()
         self.open(0)
         self.open(1)
 
 
 class World:
-    def __init__(self, capacity=4000, concentrator_capacity=6000):
+    def __init__(self, capacity=4000, concentrator_capacity=6000, third="local"):
         self.random = random.Random(1)
         self.now = 1_700_000_000
         self.queue = []
@@ -389,6 +469,7 @@ class World:
         self.numbers = {}
         self.cloned_epochs = set()
         self.refused = 0
+        self.setbacks = 0
         self.profiles = {meter: [] for meter in METERS}
         self.keys = {}
         self.cloud = Cloud(self)
@@ -396,7 +477,7 @@ class World:
         self.adapters = [
             Adapter(self, "one", METERS[0], "local", capacity),
             Adapter(self, "two", METERS[0], "main", capacity),
-            Adapter(self, "three", METERS[1], "local", capacity),
+            Adapter(self, "three", METERS[1], third, capacity),
         ]
         for node in [self.concentrator, *self.adapters]:
             self.keys[key_id(node.key)] = node.key
@@ -429,11 +510,20 @@ class World:
         if message.kind == "receipt":
             for node in self.nodes():
                 if node.where == message.where:
-                    node.sender.receive(message.meter, message.payload)
+                    node.receive(message.meter, message.payload)
         elif message.where == "local":
             self.concentrator.take(message)
         else:
             self.cloud.inboxes[worker].append(message)
+
+    def stored(self, where, meter, frame):
+        """Does the receiver there have this frame durably, or has it passed it on?"""
+        if self.cloud.database.holds(meter, frame):
+            return True
+        if where == "main":
+            return False
+        disk = self.concentrator.box.disk
+        return (meter, frame) in disk.frames() | self.dropped
 
     def homeless(self):
         """Frames that were made and now are nowhere: not held, not stored, not known to be dropped."""
@@ -446,6 +536,7 @@ class World:
         return {f for f in gone if f not in self.dropped or not covered(ranges, *f)}
 
     def after_fault(self):
+        self.setbacks += 1
         self.excused |= self.homeless()
 
     def check(self):
@@ -469,34 +560,42 @@ class World:
         for key, revisions in self.cloud.database.rows.items():
             assert len(set(revisions)) == len(revisions) and set(revisions) <= truth[key]
 
-    def one_round(self, worker=0):
-        """Everything works: all that is there is read, sent, delivered and committed."""
+    def one_round(self, worker=0, most=50, loss=0, crashes=("", "")):
+        """All that is there is read, sent, delivered and committed; `loss` of 8 messages are lost."""
         self.now += 10
         for adapter in self.adapters:
-            adapter.read_profile(50)
+            adapter.read_profile(most)
         for node in self.nodes():
-            node.publish(100)
+            node.publish(most)
             node.box.flush()
         queue, self.queue = self.queue, []
         for message in queue:
-            self.deliver(message, worker)
-        self.concentrator.commit()
-        self.cloud.commit(0)
-        self.cloud.commit(1)
+            if self.random.randrange(8) >= loss:
+                self.deliver(message, worker)
+        self.concentrator.commit(crashes[0])
+        self.cloud.commit(worker, crashes[1])
+        if not loss:
+            self.cloud.commit(1 - worker)
+        if crashes[0]:
+            self.after_fault()
 
-    def drain(self, rounds=300):
-        """With all faults off: how many rounds until nothing is left to do."""
+    def drain(self):
+        """With all faults off: how many rounds until nothing is left to do; bounded by the work."""
+        frames = sum(len(node.box.frames()) for node in self.nodes())
+        rounds = 100 + 4 * (frames + sum(len(self.profiles[adapter.meter]) for adapter in self.adapters))
         for node in self.nodes():
-            node.sender.connected()
+            node.connect()
         checked = False
         for i in range(rounds):
             before = self.sent
             self.one_round(i % 2)
             if self.sent != before:
                 continue
-            # Nothing moves: whoever is owed an answer loses patience. Once, all look for a restored receiver.
-            if any(node.sender.waiting for node in self.nodes()):
-                for node in self.nodes():
+            # Nothing moves: those who are owed an answer lose patience, not all at the same moment. Once,
+            # all look for a restored receiver.
+            waiting = [node for node in self.nodes() if node.sender.waiting]
+            if waiting:
+                for node in self.random.sample(waiting, self.random.randint(1, len(waiting))):
                     node.sender.stalled()
             elif not checked:
                 checked = True

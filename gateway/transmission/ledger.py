@@ -237,8 +237,9 @@ class Ledger:
         for cls, epoch, low, runs in ask.streams:
             key = (meter, cls, epoch)
             stream = self._streams[key]
+            # One ask late, so that two copies of a running machine do not wipe out each other's hashes.
+            stream.prune(min(low, stream.low))
             stream.key_id, stream.nonce, stream.low = name, ask.nonce, low
-            stream.prune(low)
             for first, last in runs:
                 self._add_ranges(receipts, key, stream.runs(first, last), claimed.get(key, set()))
 

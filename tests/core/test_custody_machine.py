@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.transmission.custody import Receipt
+from gateway.transmission.custody import Receipt, range_digest
+from gateway.transmission.sealing import key_id
 from tests.custody_world import EVENTS, METERS, PRESENT, REGISTERS, Adapter, Message, World
 
 INDEX = st.integers(0, 63)
@@ -19,9 +20,13 @@ CRASH = st.sampled_from(["", "", "", "before", "after"])
 
 
 class CustodyMachine(RuleBasedStateMachine):
-    @initialize(capacity=st.sampled_from([1200, 4000, 40000]), between=st.sampled_from([2000, 60000]))
-    def start(self, capacity, between):
-        self.world = World(capacity, between)
+    @initialize(
+        capacity=st.sampled_from([1200, 4000, 40000]),
+        between=st.sampled_from([2000, 60000]),
+        third=st.sampled_from(["local", "main"]),
+    )
+    def start(self, capacity, between, third):
+        self.world = World(capacity, between, third)
 
     def adapter(self, i):
         return self.world.adapters[i % len(self.world.adapters)]
@@ -73,11 +78,34 @@ class CustodyMachine(RuleBasedStateMachine):
     def cloud_commits(self, worker, crash):
         self.world.cloud.commit(worker, crash)
 
-    @rule()
-    def a_quiet_day(self):
-        """Everything works for a while: brings the world to states where faults hurt."""
-        for _ in range(3):
-            self.world.one_round()
+    @rule(rounds=st.integers(1, 6), worker=st.integers(0, 1))
+    def a_quiet_hour(self, rounds, worker):
+        """Everything works for a while: that leads to states where faults hurt."""
+        for _ in range(rounds):
+            self.world.one_round(worker)
+
+    @rule(
+        rounds=st.integers(1, 6),
+        worker=st.integers(0, 1),
+        loss=st.integers(0, 4),
+        crashes=st.tuples(CRASH, CRASH),
+    )
+    def a_bad_hour(self, rounds, worker, loss, crashes):
+        for i in range(rounds):
+            self.make_some(i)
+            self.world.one_round(worker, 6, loss, crashes if i == rounds - 1 else ("", ""))
+
+    @rule(rounds=st.integers(1, 6), worker=st.integers(0, 1))
+    def a_busy_hour(self, rounds, worker):
+        for i in range(rounds):
+            self.make_some(i)
+            self.world.one_round(worker, 8)
+
+    def make_some(self, i):
+        for stored in self.world.profiles.values():
+            stored.append([0])
+        for adapter in self.world.adapters:
+            adapter.make(PRESENT if i % 2 else REGISTERS, 0, self.world.random.getrandbits(16))
 
     @rule(i=INDEX)
     def patience_ends(self, i):
@@ -117,8 +145,7 @@ class CustodyMachine(RuleBasedStateMachine):
         self.world.queue = [m for m in self.world.queue if m.where != where]
         for node in self.world.nodes():
             if node.where == where:
-                node.sender.disconnected()
-                node.sender.connected()
+                node.connect()
 
     @precondition(lambda self: any(m.kind != "frame" for m in self.world.history))
     @rule(i=INDEX, at=st.integers(0, 2000), bit=st.integers(0, 7), turn=st.booleans())
@@ -134,18 +161,28 @@ class CustodyMachine(RuleBasedStateMachine):
             payload[at % len(payload)] ^= 1 << bit
         self.world.deliver(Message(m.where, meter, m.kind, bytes(payload)))
 
-    @rule(i=INDEX, last=st.integers(0, 40))
-    def receipt_without_proof(self, i, last):
-        """Authentic and of this conversation, but its digest proves nothing."""
+    @rule(i=INDEX, how=st.sampled_from(["no proof", "no key", "never sent"]))
+    def false_receipt(self, i, how):
+        """Of this conversation, about frames that are there, and yet not to be believed."""
         node = self.node(i)
         for meter in METERS:
             one = node.sender._meters.get(meter)
-            if one is not None and one.settled:
+            if one is None or not one.settled:
+                continue
+            for e in node.box.pending():
+                sent = (e.cls, e.epoch, e.sequence) in one.flight
+                if e.meter != meter or e.epoch != node.box.epoch or sent == (how == "never sent"):
+                    continue
+                if how == "never sent" and e.sequence < one.sent[e.cls]:
+                    continue
+                digest = bytes(32) if how == "no proof" else range_digest([e.sha256()])
                 session, position = one.marks[-1]
-                for cls in range(4):
-                    ranges = [(cls, node.box.epoch, 0, last, bytes(32))]
-                    receipt = Receipt(one.nonce, one.generation, 0, session, position, ranges)
-                    assert node.sender.receive(meter, receipt.encode(node.key, meter)) == 0
+                ranges = [(e.cls, e.epoch, e.sequence, e.sequence, digest)]
+                receipt = Receipt(one.nonce, one.generation, 0, session, position, ranges)
+                payload = receipt.encode(bytes(32) if how == "no key" else node.key, meter)
+                if how == "no key":
+                    payload = payload[:5] + key_id(node.key) + payload[9:]
+                assert node.sender.receive(meter, payload) == 0
 
     # Faults of the parties.
 
@@ -160,7 +197,7 @@ class CustodyMachine(RuleBasedStateMachine):
     @rule(i=INDEX)
     def flash_is_imaged(self, i):
         node = self.node(i)
-        node.images = node.images[-2:] + [copy.deepcopy(node.box.disk)]
+        node.images = node.images[-2:] + [node.box.disk.copy()]
 
     @rule(i=INDEX, which=st.integers(0, 2))
     def flash_is_set_back(self, i, which):
@@ -184,12 +221,14 @@ class CustodyMachine(RuleBasedStateMachine):
         original = self.adapter(i)
         twin = Adapter(self.world, original.name, original.meter, original.where, original.box.capacity)
         if running:
-            twin.box = copy.deepcopy(original.box)
+            twin.box = original.box.copy()
+            twin.box.on_append = None
             self.world.cloned_epochs.add(twin.box.epoch)
             twin.boot()
             for meter, one in original.sender._meters.items():
                 twin.sender._meters[meter] = copy.deepcopy(one)
                 twin.sender._turn.append(meter)
+            twin.asked, twin.answered = dict(original.asked), set(original.answered)
         else:
             twin.restart(original.box.disk)
         self.world.adapters.append(twin)
