@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +12,11 @@ import typer
 
 from ..errors import ConfigurationError
 from .captured import fitting, read_tables
+from .channels import Channel
 from .generations import DEFAULT_FIRMWARE, generation
 from .listen import PtyLine, TcpLine, pty_line, tcp_line
 from .meter import VirtualMeter
+from .optical_session import OpticalKeys, read_password_file
 from .security import read_key_file
 
 
@@ -25,6 +28,21 @@ def simulate(
         Path | None, typer.Option(help="File with the MEP advanced key (16 or 20 characters, or hex).")
     ] = None,
     basic_key_file: Annotated[Path | None, typer.Option(help="File with the MEP basic key.")] = None,
+    optical: Annotated[
+        bool, typer.Option("--optical", help="The line of --listen is the optical port, not MEP.")
+    ] = False,
+    optical_listen: Annotated[
+        str | None, typer.Option(help="A second line, to the optical port; addresses as for --listen.")
+    ] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="File with the optical port's unique key (up to 20 characters).")
+    ] = None,
+    provisioning_password_file: Annotated[
+        Path | None, typer.Option(help="File with the optical port's provisioning key.")
+    ] = None,
+    read_only_password_file: Annotated[
+        Path | None, typer.Option(help="File with the optical port's read-only key.")
+    ] = None,
     tables: Annotated[
         Path | None, typer.Option(help="JSON with captured tables to serve instead of living ones.")
     ] = None,
@@ -55,7 +73,14 @@ def simulate(
 
     Prints "listening on ADDRESS" once it does. SIGUSR1 pulls the line out of the meter, SIGUSR2 plugs it in.
     """
-    if key_file is None and basic_key_file is None:
+    passwords = [
+        read_password_file(file) if file else None
+        for file in (password_file, provisioning_password_file, read_only_password_file)
+    ]
+    optical_keys = OpticalKeys(*passwords) if any(passwords) else None
+    if (optical or optical_listen is not None) and optical_keys is None:
+        raise ConfigurationError("the optical port needs a key: give --password-file")
+    if key_file is None and basic_key_file is None and not optical:
         raise ConfigurationError("the meter needs a key: give --key-file or --basic-key-file")
     captured = read_tables(tables) if tables else {}
     if captured:
@@ -76,6 +101,7 @@ def simulate(
         firmware=dimensions,
         start_ms=_instant(start),
         solar_peak_w=solar,
+        optical_keys=optical_keys,
     )
     for table, data in captured.items():
         meter.image.keep(table, data)
@@ -88,7 +114,13 @@ def simulate(
             raise ConfigurationError(
                 "--baud %s: give a rate of 300 to 115200 as in ET13, or fast" % baud
             ) from None
-    asyncio.run(_serve(meter, _address(listen), paced, link))
+    first: Channel = meter.optical if optical and meter.optical else meter.ports[0]
+    lines = [_Line("", first, _address("--listen", listen), link)]
+    if optical_listen is not None and meter.optical is not None:
+        lines.append(
+            _Line("optical port ", meter.optical, _address("--optical-listen", optical_listen), None)
+        )
+    asyncio.run(_serve(lines, paced))
 
 
 def _instant(text: str | None) -> int | None:
@@ -104,39 +136,51 @@ def _instant(text: str | None) -> int | None:
     return (delta.days * 86400 + delta.seconds) * 1000
 
 
-def _address(listen: str) -> tuple[str, int] | None:
+def _address(option: str, listen: str) -> tuple[str, int] | None:
     """Host and port, or None for a pty."""
     if listen == "pty":
         return None
     scheme, _, rest = listen.partition(":")
     host, _, port = rest.removeprefix("//").rpartition(":")
     if scheme != "tcp" or not host or not port.isdigit() or int(port) > 65535:
-        raise ConfigurationError("--listen %s: give tcp:HOST:PORT or pty" % listen)
+        raise ConfigurationError("%s %s: give tcp:HOST:PORT or pty" % (option, listen))
     return host, int(port)
 
 
-async def _serve(
-    meter: VirtualMeter, address: tuple[str, int] | None, paced: bool, link: Path | None
-) -> None:
+@dataclass(frozen=True)
+class _Line:
+    """A port of the meter and where it is to be found: host and port number, or None for a pty."""
+
+    name: str
+    channel: Channel
+    address: tuple[str, int] | None
+    link: Path | None
+
+
+async def _serve(lines: list[_Line], paced: bool) -> None:
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, done.set)
-    line: PtyLine | TcpLine
     async with AsyncExitStack() as stack:
-        if address is None:
-            line = await stack.enter_async_context(pty_line(meter, link=link, paced=paced))
-            where = str(link) if link else line.path
-        else:
-            host, port = address
-            try:
-                line = await stack.enter_async_context(tcp_line(meter, host=host, port=port, paced=paced))
-            except OSError as error:
-                raise ConfigurationError(
-                    "can't listen on %s port %d: %s" % (host, port, error.strerror)
-                ) from None
-            where = "tcp://%s:%d" % (host, line.number)
-        loop.add_signal_handler(signal.SIGUSR1, line.unplug)
-        loop.add_signal_handler(signal.SIGUSR2, line.plug)
-        print("listening on %s" % where, flush=True)
+        served: list[PtyLine | TcpLine] = []
+        for line in lines:
+            laid, where = await _lay(stack, line, paced)
+            served.append(laid)
+            print("%slistening on %s" % (line.name, where), flush=True)
+        loop.add_signal_handler(signal.SIGUSR1, lambda: [line.unplug() for line in served])
+        loop.add_signal_handler(signal.SIGUSR2, lambda: [line.plug() for line in served])
         await done.wait()
+
+
+async def _lay(stack: AsyncExitStack, line: _Line, paced: bool) -> tuple[PtyLine | TcpLine, str]:
+    """The line, and where it ends."""
+    if line.address is None:
+        pty = await stack.enter_async_context(pty_line(line.channel, link=line.link, paced=paced))
+        return pty, str(line.link or pty.path)
+    host, port = line.address
+    try:
+        tcp = await stack.enter_async_context(tcp_line(line.channel, host=host, port=port, paced=paced))
+    except OSError as error:
+        raise ConfigurationError("can't listen on %s port %d: %s" % (host, port, error.strerror)) from None
+    return tcp, "tcp://%s:%d" % (host, tcp.number)

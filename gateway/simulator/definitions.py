@@ -8,6 +8,8 @@ from random import Random
 
 from .generations import Generation
 from .image import EXTENDED, et
+from .profile import Configuration
+from .profile_tables import et42_more_sets, et42_set
 from .registers import DEMAND_KINDS
 from .service import ADVANCED_WRITES
 
@@ -163,18 +165,21 @@ def tier_bytes(g: Generation) -> int:
     return 4 * g.summations + demand * g.demands + 4 * g.coincidents
 
 
-def et42(g: Generation, billing_definition: int = 1) -> bytes:
-    """Interface definition: the changeable dimensions of all tables in one place. No load profile yet."""
+def et42(g: Generation, profile: Configuration, billing_definition: int = 1) -> bytes:
+    """Interface definition: the changeable dimensions of all tables in one place."""
     flags = 0x1F if g.demands else 0x10
     fixed = bytearray([len(_LOGS)])
     fixed += (0).to_bytes(2, "little") + bytes(2) + billing_definition.to_bytes(2, "little")
     fixed += bytes([flags]) + bt21(g)[2:] + bytes([15 if g.demands else 0, 1])
     fixed += tier_bytes(g).to_bytes(2, "little")
-    fixed += bytes(14)  # load profile data set 1, not configured
+    fixed += et42_set(profile, profile.sets[0])
     fixed += bytes([0x07]) + (0).to_bytes(2, "little") + bytes([4])
     logs = b"".join(bytes([now]) + size.to_bytes(2, "little") for _, size, _, now, _ in _LOGS)
     sources = bytes(demand_sources(g)) + bytes(source for source, _ in coincident_sources(g))
+    sources += b"".join(source.to_bytes(2, "little") for source in profile.sets[0].sources)
     tail = logs + sources + bytes(1)  # no M-Bus data types
+    if g.has_load_profile_map:
+        tail += et42_more_sets(profile)
     if g.number >= (3, 60):
         required = (0).to_bytes(2, "little")
         if g.number >= (3, 70):
@@ -183,11 +188,6 @@ def et42(g: Generation, billing_definition: int = 1) -> bytes:
     fixed_length = 3 + len(fixed)
     length = fixed_length + len(tail)
     return length.to_bytes(2, "little") + bytes([fixed_length]) + bytes(fixed) + tail
-
-
-def et66() -> bytes:
-    """Four data sets of 16 mapped sources, none mapped."""
-    return bytes(4 * 16 * 2)
 
 
 def _bitmap(members: Iterable[int], size: int) -> bytes:
@@ -229,6 +229,8 @@ def et04(g: Generation) -> bytes:
     data[53:56] = bytes([10, 4, 4])
     data[56:62] = b"".join(word.to_bytes(2, "little") for word in (10, 100, 230))
     data[63:65] = (60).to_bytes(2, "little")
+    # What was not measured is marked as skipped in the load profile.
+    data[71] = 1 << 3
     data[IDT_VERSION_OFFSET] = 1
     return bytes(data)
 
@@ -257,13 +259,18 @@ def et55(g: Generation) -> bytes:
     """Meter configuration: of use to a reader is the energy register unit at the table's end."""
     if g.number < (3, 70):
         return bytes(128)
-    start = (147 if g.gen4 else 146) + 4 * (g.tiers - 1)
+    start = et55_varying(g)
     data = bytearray(start + (62 if g.gen4 else 40))
     data[start + 10 : start + 16] = b"".join(word.to_bytes(2, "little") for word in (15, 600, 1008))
     data[start + 39] = g.energy_unit
     return bytes(data)
 
 
-def et70(g: Generation) -> bytes:
+def et55_varying(g: Generation) -> int:
+    """Where ET55 goes on behind the step tariffs, whose number varies: the guide's A."""
+    return (147 if g.gen4 else 146) + 4 * (g.tiers - 1)
+
+
+def et70(g: Generation, channel: int) -> bytes:
     """From 4.0 on byte 142 is the number of the port the client talks to."""
-    return bytes(142) + bytes([1]) + bytes(13) if g.gen4 else bytes(142)
+    return bytes(142) + bytes([channel]) + bytes(13) if g.gen4 else bytes(142)

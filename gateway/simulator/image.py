@@ -31,6 +31,8 @@ class Image:
         self._parts: dict[int, tuple[int, Part]] = {}
         self._patches: dict[int, dict[int, bytes]] = {}
         self.after_write: dict[int, AfterWrite] = {}
+        # The port whose request is being served (ET70.142): MEP client 1 or 2, or 0 for the optical port.
+        self.channel = 1
         # Called before a table is looked at: whoever owns the meter's life brings it up to the moment.
         self.before_access: Callable[[], None] = lambda: None
 

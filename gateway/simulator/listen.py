@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from .channels import Channel
 from .meter import VirtualMeter
 from .port import Port
 
@@ -70,14 +71,14 @@ class TcpLine:
 
 @asynccontextmanager
 async def tcp_line(
-    meter: VirtualMeter, *, host: str = "127.0.0.1", port: int = 0, paced: bool = False
+    meter: VirtualMeter | Channel, *, host: str = "127.0.0.1", port: int = 0, paced: bool = False
 ) -> AsyncIterator[TcpLine]:
     """Serve the meter on TCP, on a line that the caller may unplug and plug again; port 0 is any free one."""
-    mep = Port(meter, paced)
-    line = TcpLine(mep)
+    served = Port(_channel(meter), paced)
+    line = TcpLine(served)
     listener = await asyncio.get_running_loop().create_server(lambda: _TcpClient(line), host, port)
     line.number = listener.sockets[0].getsockname()[1]
-    task = asyncio.create_task(mep.run())
+    task = asyncio.create_task(served.run())
     try:
         yield line
     finally:
@@ -88,7 +89,7 @@ async def tcp_line(
 
 @asynccontextmanager
 async def serve_tcp(
-    meter: VirtualMeter, *, host: str = "127.0.0.1", port: int = 0, paced: bool = False
+    meter: VirtualMeter | Channel, *, host: str = "127.0.0.1", port: int = 0, paced: bool = False
 ) -> AsyncIterator[int]:
     """Serve the meter on TCP; gives the port number."""
     async with tcp_line(meter, host=host, port=port, paced=paced) as line:
@@ -158,10 +159,10 @@ def _make_raw(terminal: int) -> None:
 
 @asynccontextmanager
 async def pty_line(
-    meter: VirtualMeter, *, link: Path | None = None, paced: bool = False
+    meter: VirtualMeter | Channel, *, link: Path | None = None, paced: bool = False
 ) -> AsyncIterator[PtyLine]:
     """Serve the meter on a pseudo terminal that the caller may unplug and plug again."""
-    port = Port(meter, paced)
+    port = Port(_channel(meter), paced)
     line = PtyLine(port, link)
     line.plug()
     task = asyncio.create_task(port.run())
@@ -174,12 +175,17 @@ async def pty_line(
 
 @asynccontextmanager
 async def serve_pty(
-    meter: VirtualMeter, *, link: Path | None = None, paced: bool = False
+    meter: VirtualMeter | Channel, *, link: Path | None = None, paced: bool = False
 ) -> AsyncIterator[str]:
     """Serve the meter on a pseudo terminal; gives the path to open."""
     async with pty_line(meter, link=link, paced=paced) as line:
         assert line.path is not None
         yield str(link) if link is not None else line.path
+
+
+def _channel(meter: VirtualMeter | Channel) -> Channel:
+    """A port of a meter; of a whole meter, the first MEP client's."""
+    return meter.ports[0] if isinstance(meter, VirtualMeter) else meter
 
 
 async def _end(task: "asyncio.Task[None]") -> None:

@@ -1,36 +1,35 @@
 """The virtual meter: a household behind firmware of some generation, answering on a MEP port."""
 
+import secrets
 from collections.abc import Callable
 from random import Random
 
 from .. import clock
-from . import definitions, measured
+from . import definitions, measured, profile_tables, truth
 from .calendar import LocalTime
+from .channels import MepChannel, OpticalChannel, denial_of_service
 from .faults import Faults
 from .generations import DEFAULT_FIRMWARE, Generation, generation
 from .household import Household
 from .image import Image, et
+from .life import Life
 from .measured import Counters
 from .mep_server import MepServer
+from .optical_server import DenialOfService, OpticalServer
+from .optical_session import OpticalKeys
 from .procedures import Procedures
+from .profile import Configuration, standard
 from .registers import WH_MS, Registers
 from .service import TableService
 from .transactions import Transactions
 from .world import World
 
-# ET13: a configuration entry has 66 bytes, the MEP client's is the fifth; its baud rate and alert flags.
-_ET13_CLIENT = 4 * 66
-_BAUD_OFFSET = _ET13_CLIENT + 6
-_ALERT_FLAGS_OFFSET = _ET13_CLIENT + 8
-# ET50.30: the client's flags.
-_CLIENT_FLAGS_OFFSET = 30
-_REGISTERED = 1
-
 # BT53: the firmware takes offsets of -12 to +14 hours, in minutes.
 _LEAST_OFFSET = -12 * 60
 _MOST_OFFSET = 14 * 60
 
-_BAUD_RATES = (9600, 300, 600, 1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 115200)
+# ET55, behind the energy unit: the optical port's limits on meters with two MEP clients.
+_ET55_OPTICAL = 41
 
 
 class VirtualMeter:
@@ -38,7 +37,8 @@ class VirtualMeter:
 
     `key` is the MEP advanced key, `basic_key` the MEP basic key, 16 bytes each; one of them may be None.
     `start_ms` is the UTC instant (ms since 1970) at which it comes to life, by default now; from there it
-    runs on `monotonic`. The same seed, start and generation give the same values at the same instants.
+    runs on `monotonic`. With `optical_keys` it has an optical port. The same seed, start and generation
+    give the same values at the same instants.
     """
 
     def __init__(
@@ -52,27 +52,38 @@ class VirtualMeter:
         start_ms: int | None = None,
         solar_peak_w: int = 0,
         local: LocalTime | None = None,
+        profile: Configuration | None = None,
         monotonic: Callable[[], int] = clock.monotonic_ms,
+        optical_keys: OpticalKeys | None = None,
     ) -> None:
         self.generation = firmware if isinstance(firmware, Generation) else generation(firmware)
         chance = Random("%d meter" % seed)
         self.serial = serial if serial is not None else "%016d" % chance.randrange(10**15)
         self.faults = Faults(seed)
-        self.requests = 0
         self._monotonic = monotonic
         self._household = Household(seed, solar_peak_w)
         self.world = self._new_world(local or LocalTime(), clock.utc_ms() if start_ms is None else start_ms)
-        self._openings = _openings(chance, self.generation.tiers)
+        self.openings = _openings(chance, self.generation.tiers)
         self.counters = Counters(chance.randrange(90_000), chance.randrange(12))
         self.registers = Registers(self.world, self.generation.tiers)
         self.image = Image()
+        self._profile_chance = chance.getrandbits(24)
+        self.life = Life(self, profile or standard(profile_tables.sets_of(self.generation)))
+        self.image.before_access = lambda: self.life.advance(self.run_ms())
         self._fill()
         self.service = TableService(self.image)
         self.procedures = Procedures(self.image)
         self.transactions = Transactions(self.image, self.service)
         self.image.after_write[53] = self._offsets_written
-        self.mep = MepServer(self.service.answer, key, basic_key, chance.getrandbits(32))
-        self.mep.refuse = self.faults.refuses
+        if key is None and basic_key is None and optical_keys:
+            # Every meter has keys; these nobody knows.
+            key = secrets.token_bytes(16)
+        self.ports = [
+            self._mep_port(number + 1, key, basic_key, chance.getrandbits(32))
+            for number in range(definitions.channels(self.generation))
+        ]
+        self.mep = self.ports[0].server
+        self.optical = self._optical_port(optical_keys) if optical_keys else None
 
     def run_ms(self) -> int:
         """The instant of the world the meter lives in, ms since 1970."""
@@ -88,9 +99,26 @@ class VirtualMeter:
 
     def set_clock(self, utc_ms: int) -> None:
         """Set the meter's clock; registers go on counting at the speed of the world."""
+        self._now(lambda run_ms: self.life.set_clock(run_ms, utc_ms))
+
+    def cut_power(self, seconds: int) -> None:
+        """The power goes off now, for so long; until it is back the meter answers nothing."""
+        self._now(lambda run_ms: self.life.cut_power(run_ms, seconds))
+
+    def configure_profile(self, configuration: Configuration) -> None:
+        """The utility changes what the load profile records: it starts anew, and dimensions move."""
+
+        def change(run_ms: int) -> None:
+            self.life.configure_profile(configuration, run_ms)
+            self._define()
+            self.bump_definitions()
+
+        self._now(change)
+
+    def _now(self, action: Callable[[int], None]) -> None:
         now = self.run_ms()
-        self.registers.advance(now)
-        self.world.set_clock(now, utc_ms)
+        self.life.plan(now, action)
+        self.life.advance(now)
 
     # What tests want to know and to do.
 
@@ -98,13 +126,14 @@ class VirtualMeter:
         """The exact values at an instant of the run, by default now: "total" and "tiers" by accumulator in
         Wh, varh and VAh (before register units), "present" by source number of BT27, "utc_ms" of the
         meter's clock, "tier" in force."""
-        now = self.run_ms() if run_ms is None else run_ms
+        self.life.advance(self.run_ms())
+        now = self.life.now_ms if run_ms is None else run_ms
         past = now < self.registers.now_ms
         registers = Registers(self.world, self.generation.tiers) if past else self.registers
         registers.advance(now)
         blocks = [
             {name: amount // WH_MS + opening.get(name, 0) for name, amount in block.sums.items()}
-            for block, opening in zip([registers.total, *registers.tiers], self._openings, strict=True)
+            for block, opening in zip([registers.total, *registers.tiers], self.openings, strict=True)
         ]
         present = measured.present_values(
             self.generation, self.world.present_at(now), self.world.average_at(now)
@@ -117,6 +146,10 @@ class VirtualMeter:
             "tiers": blocks[1:],
             "present": present,
         }
+
+    def truth_document(self) -> dict[str, object]:
+        """What a correct reader must have found up to now; docs/simulator.md describes its format."""
+        return truth.document(self)
 
     def inject(self, table: int, source: int, value: int) -> None:
         """From now on the total of `source` in BT23, or its present value in BT28, reads `value`, a signed
@@ -134,10 +167,12 @@ class VirtualMeter:
     def replace(self, serial: str) -> None:
         """Someone hangs another meter in this one's place: another serial number, registers at zero."""
         self.serial = serial
-        self._openings = [{} for _ in self._openings]
+        self.openings = [{} for _ in self.openings]
         self.counters = Counters()
         self.world = self._new_world(self.local, self.run_ms())
         self.registers = Registers(self.world, self.generation.tiers)
+        self.life = Life(self, self.life.configuration)
+        self._define()
         self._identify()
 
     def reconfigure(self, g: Generation) -> None:
@@ -152,48 +187,61 @@ class VirtualMeter:
         """Increment the IDT version (ET04.116); the sequence number jumps."""
         version = self.image.read(et(4))[definitions.IDT_VERSION_OFFSET]
         self.image.write(et(4), definitions.IDT_VERSION_OFFSET, bytes([(version + 1) & 0xFF]))
-        self.mep.definitions_changed()
+        for port in self.ports:
+            port.server.definitions_changed()
+
+    # The first MEP client's port.
 
     def raise_alert(self, flags: int) -> None:
-        """Set alert flags (ET13.8 of the MEP client's entry); a registered client hears of it."""
-        self.image.write(et(13), _ALERT_FLAGS_OFFSET, bytes([flags]))
+        """Set alert flags; a registered client hears of it."""
+        self.ports[0].raise_alert(flags)
 
     @property
     def registered(self) -> bool:
-        """A client has announced itself (ET50.30.0)."""
-        return bool(self.image.read(et(50))[_CLIENT_FLAGS_OFFSET] & _REGISTERED)
+        """The client has announced itself."""
+        return self.ports[0].registered
 
     @property
     def baud(self) -> int:
-        """The rate of the MEP port (ET13, "Baud Rate")."""
-        code = self.image.read(et(13))[_BAUD_OFFSET]
-        return _BAUD_RATES[code] if code < len(_BAUD_RATES) else _BAUD_RATES[0]
+        return self.ports[0].baud
 
     def set_baud(self, baud: int) -> None:
         """Raises ValueError for a rate that ET13 does not know."""
-        code = 0 if baud == _BAUD_RATES[0] else _BAUD_RATES.index(baud)
-        self.image.write(et(13), _BAUD_OFFSET, bytes([code]))
+        self.ports[0].set_baud(baud)
 
-    # The line.
+    @property
+    def requests(self) -> int:
+        """How many requests the MEP ports have answered."""
+        return sum(port.requests for port in self.ports)
 
     def receive(self, data: bytes, now_ms: int) -> list[bytes]:
         """What the meter sends in answer to bytes that arrived."""
-        if self.faults.silent:
-            return []
-        responses = self.mep.receive(data, now_ms)
-        self.requests += len(responses)
-        return [self.faults.spoil(response) for response in responses]
+        return self.ports[0].receive(data, now_ms)
 
     def alert(self, now_ms: int) -> bytes:
-        return self.mep.alert(now_ms) if self._alerting() else b""
+        return b"".join(self.ports[0].tick(now_ms))
 
     def alert_in_ms(self, now_ms: int) -> int | None:
-        return self.mep.alert_in_ms(now_ms) if self._alerting() else None
+        return self.ports[0].due_in_ms(now_ms)
 
-    def _alerting(self) -> bool:
-        flags = self.image.read(et(13))[_ALERT_FLAGS_OFFSET]
-        self.mep.alerting = bool(flags) and self.registered and not self.faults.silent
-        return self.mep.alerting
+    def _mep_port(self, number: int, key: bytes | None, basic_key: bytes | None, sequence: int) -> MepChannel:
+        server = MepServer(self.service.answer, key, basic_key, sequence)
+        server.refuse = self.faults.refuses
+        return MepChannel(self.image, server, self.faults, number)
+
+    def _optical_port(self, keys: OpticalKeys) -> OpticalChannel:
+        g = self.generation
+        server = OpticalServer(self.image, keys, shared=not g.gen4, denial=self._denial_of_service)
+        port = OpticalChannel(server, self.faults)
+        if not g.gen4:
+            self.ports[0].optical = port
+        return port
+
+    def _denial_of_service(self) -> DenialOfService:
+        """ET55 holds the optical port's limits on meters with two MEP clients (ET54.0.8), else ET51."""
+        multiple = self.image.read(et(54))[1] & 1
+        offset = definitions.et55_varying(self.generation) + _ET55_OPTICAL if multiple else None
+        return denial_of_service(self.image, offset)
 
     # The memory.
 
@@ -216,11 +264,12 @@ class VirtualMeter:
         image.keep(et(29), definitions.et29(g))
         image.keep(et(51), definitions.et51(g))
         image.keep(et(55), definitions.et55(g))
-        image.keep(et(70), definitions.et70(g))
+        image.compute(et(70), lambda: definitions.et70(g, image.channel))
         if g.number >= (3, 0):
             image.keep(et(36), definitions.et36())
-        if g.has_load_profile_map:
-            image.keep(et(66), definitions.et66())
+        image.keep(et(62), profile_tables.et62(g))
+        image.compute(63, lambda: profile_tables.bt63(self.life.profile))
+        image.compute(et(21), lambda: profile_tables.et21(g, self.life.profile, self.local))
         image.write(et(54), 0, definitions.et54_flags(g))
         image.keep(53, measured.bt53(self.local))
         image.compute(0, lambda: definitions.bt00(g, image.tables()))
@@ -233,25 +282,41 @@ class VirtualMeter:
 
     def _define(self) -> None:
         """The tables that a reconfiguration changes."""
-        g, image = self.generation, self.image
+        g, image, profile = self.generation, self.image, self.life.configuration
         image.keep(20, definitions.bt20(g))
         if g.has_bt21:
             image.keep(21, definitions.bt21(g))
         image.keep(22, definitions.bt22(g))
         image.keep(27, definitions.bt27(g))
         if g.number >= (3, 0):
-            image.keep(et(42), definitions.et42(g))
+            image.keep(et(42), definitions.et42(g, profile))
+        if g.has_load_profile_map:
+            image.keep(et(66), profile_tables.et66(profile))
+        image.keep(60, profile_tables.bt60(g, profile))
+        image.keep(61, profile_tables.bt61(g, profile))
+        image.keep(62, profile_tables.bt62(profile))
+        for recorder in self.life.profile:
+            table = 63 + recorder.number
+            if recorder.active:
+                size = recorder.data_set.blocks * profile.block_bytes(recorder.data_set)
+                image.compute_parts(table, size, recorder.part)
+            else:
+                image.remove(table)
+
+    def profile_identifier(self, number: int) -> int:
+        """ET21.78 of the load profile's configuration so numbered from 1."""
+        return self._profile_chance + number
 
     def _identify(self) -> None:
         self.image.keep(1, definitions.bt01(self.generation, self.serial))
         self.image.write(et(3), 0, self.serial.encode("ascii")[:29].ljust(30, b"\0"))
 
     def _bt23(self) -> bytes:
-        self.registers.advance(self.run_ms())
-        return measured.bt23(self.registers, self.generation, self._openings, self.counters, self.local)
+        self.registers.advance(self.life.now_ms)
+        return measured.bt23(self.registers, self.generation, self.openings, self.counters, self.local)
 
     def _bt28(self) -> bytes:
-        now = self.run_ms()
+        now = self.life.now_ms
         self.registers.advance(now)
         return measured.bt28(
             self.registers, self.generation, self.world.present_at(now), self.world.average_at(now)
@@ -264,12 +329,12 @@ class VirtualMeter:
         if not _LEAST_OFFSET <= minutes <= _MOST_OFFSET:
             self.image.keep(53, measured.bt53(self.local))
             return False
-        self.registers.advance(self.run_ms())
+        self.registers.advance(self.life.now_ms)
         self.world.local = LocalTime(minutes, held[3])
         return True
 
     def _bt55(self) -> bytes:
-        now = self.run_ms()
+        now = self.life.now_ms
         return measured.bt55(self.world.clock_at(now), self.local, self.world.tier_at(now))
 
 

@@ -26,10 +26,10 @@ class Piece:
     end: int
 
 
-def pieces(length: int, baud: int) -> list[Piece]:
-    """When which bytes of a response of `length` bytes have been sent."""
+def pieces(length: int, baud: int, segment: int = SEGMENT_BYTES) -> list[Piece]:
+    """When which bytes of a response of `length` bytes have been sent, with a pause after each segment."""
     plan = []
-    for end in sorted({*range(_CHUNK, length, _CHUNK), *range(SEGMENT_BYTES, length, SEGMENT_BYTES), length}):
-        pauses = (end - 1) // SEGMENT_BYTES
+    for end in sorted({*range(_CHUNK, length, _CHUNK), *range(segment, length, segment), length}):
+        pauses = (end - 1) // segment
         plan.append(Piece(transmission_ms(end, baud) + pauses * SEGMENT_PAUSE_MS, end))
     return plan

@@ -5,28 +5,28 @@ from collections.abc import Callable
 
 from .. import clock
 from ..errors import Expired
-from .meter import VirtualMeter
-from .pacing import LATENCY_MS, REQUEST_EVERY_MS, pieces, transmission_ms
+from .channels import Channel, OpticalChannel
+from .pacing import LATENCY_MS, transmission_ms
 
-# A pause as long as this ends an unfinished request. In scaled time that is less than a scheduler holds up a
+# Protocols end unfinished requests by pauses. In scaled time those are less than a scheduler holds up a
 # process, so a few real milliseconds are always allowed.
-_GAP_MS = 50
-_GAP_REAL_MS = 5
-# With no line rate to go by, it is well below the client's response timeout of 500 ms.
-_GAP_FAST_MS = 200
+_LEAST_REAL_MS = 5
 
 
 class Port:
-    """One MEP port. A transport plugs itself in and calls `arrived`; one at a time, the newest counts."""
+    """One port of the meter. A transport plugs itself in and calls `arrived`; one at a time, the newest
+    counts."""
 
-    def __init__(self, meter: VirtualMeter, paced: bool) -> None:
-        self._meter = meter
+    def __init__(self, channel: Channel, paced: bool) -> None:
+        self._channel = channel
         self._paced = paced
-        meter.mep.gap_ms = max(_GAP_MS if paced else _GAP_FAST_MS, _GAP_REAL_MS * clock.scale())
+        channel.begin(paced, _LEAST_REAL_MS * clock.scale() if clock.scale() > 1 else 0)
         self._inbox = bytearray()
         self._signal = asyncio.Event()
         self._send: Callable[[bytes], None] | None = None
         self._not_before = clock.monotonic_ms()
+        if isinstance(channel, OpticalChannel):
+            channel.overheard = self._out
 
     def plug(self, send: Callable[[bytes], None]) -> None:
         """From now on responses go to `send`; what an earlier transport left unfinished is forgotten."""
@@ -36,7 +36,7 @@ class Port:
     def unplug(self) -> None:
         self._send = None
         self._inbox.clear()
-        self._meter.mep.line_lost()
+        self._channel.line_lost()
 
     def arrived(self, data: bytes) -> None:
         self._inbox += data
@@ -49,15 +49,15 @@ class Port:
             if self._inbox:
                 await self._take()
             else:
-                self._out(self._meter.alert(clock.monotonic_ms()))
+                await self._give(self._channel.tick(clock.monotonic_ms()))
 
     async def _wait(self) -> None:
-        """Until bytes are there or an alert is due."""
+        """Until bytes are there or something is due."""
         self._signal.clear()
         if self._inbox:
             return
         # Alerts can come up at any time without a byte arriving, so someone has to look now and then.
-        patience = self._meter.alert_in_ms(clock.monotonic_ms())
+        patience = self._channel.due_in_ms(clock.monotonic_ms())
         try:
             await clock.wait_for_ms(self._signal.wait(), 1000 if patience is None else max(1, patience))
         except Expired:
@@ -68,21 +68,27 @@ class Port:
         self._inbox.clear()
         now = clock.monotonic_ms()
         if self._paced:
-            arrival = transmission_ms(len(data), self._meter.baud)
+            arrival = transmission_ms(len(data), self._channel.baud)
             await clock.sleep_ms(arrival)
             now += arrival
-        baud = self._meter.baud
-        for response in self._meter.receive(data, now):
+        baud = self._channel.baud
+        await self._give(self._channel.receive(data, now), baud)
+
+    async def _give(self, responses: list[bytes], baud: int | None = None) -> None:
+        for response in responses:
             if not self._paced:
                 self._out(response)
-                continue
-            start = max(clock.monotonic_ms() + LATENCY_MS, self._not_before)
-            self._not_before = start + REQUEST_EVERY_MS
-            await self._send_paced(response, start, baud)
+            elif baud is None:
+                await self._send_paced(response, clock.monotonic_ms(), self._channel.baud)
+            else:
+                start = max(clock.monotonic_ms() + LATENCY_MS, self._not_before)
+                self._not_before = start + self._channel.request_every_ms
+                await self._send_paced(response, start, baud)
+            self._channel.sent(response)
 
     async def _send_paced(self, response: bytes, start: int, baud: int) -> None:
         sent = 0
-        for piece in pieces(len(response), baud):
+        for piece in self._channel.pieces(len(response), baud):
             await clock.sleep_ms(start + piece.due_ms - clock.monotonic_ms())
             self._out(response[sent : piece.end])
             sent = piece.end

@@ -38,10 +38,12 @@ ADVANCED_WRITES = BASIC_WRITES | frozenset(
 
 class TableService:
     """Answers C12.18 messages from an image. `past_end_is_error` decides what a read beyond a table's end
-    gets: an error, or zeros (the guide states zeros for pending tables and is silent on the others)."""
+    gets: an error, or zeros (the guide states zeros for pending tables and is silent on the others). `most`
+    is the most table data of one response."""
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, most: int = MAX_READ) -> None:
         self._image = image
+        self._most = most
         self.past_end_is_error = True
 
     def answer(self, message: bytes, advanced: bool) -> bytes:
@@ -67,7 +69,7 @@ class TableService:
             # C12.18 has no length here and table 2.6 has one; without one the whole table is meant.
             size = self._image.read_part(table, 0, 0)[0]
             offset, count = 0, min(int.from_bytes(message[3:5], "big") or size, size)
-        if not 0 < count <= MAX_READ:
+        if not 0 < count <= self._most:
             return bytes([NOT_POSSIBLE])
         size, data = self._image.read_part(table, offset, count)
         if offset + count > size and self.past_end_is_error:
