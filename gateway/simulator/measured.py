@@ -23,6 +23,9 @@ from .registers import (
 # Energy accumulators have nine decimal digits (ET42, "Accumulator Rollover Digit").
 ROLLOVER = 1_000_000_000
 
+# Present values that are means over the last full ten minutes.
+AVERAGED_SOURCES = frozenset([*range(205, 216), *range(233, 236)])
+
 # Positions in a block of BT23.
 _ENERGIES = ("forward", "reverse", "import_reactive", "export_reactive")
 _QUADRANTS = ("q1", "q2", "q3", "q4", "va_q1", "va_q2", "va_q3", "va_q4")
@@ -50,7 +53,14 @@ class Present:
 
 
 def summations(block: Block, g: Generation, opening: dict[str, int], counters: Counters | None) -> list[int]:
-    """The values of one block of BT23, in its order; tiers have no counters.
+    """The values of one block of BT23, in its order, as many as it has."""
+    return all_summations(block, g, opening, counters)[: g.summations]
+
+
+def all_summations(
+    block: Block, g: Generation, opening: dict[str, int], counters: Counters | None
+) -> list[int]:
+    """The values that a block of BT23 can have, in its order; tiers have no counters.
 
     `opening` is what stood in the accumulators, in Wh, when the meter came to life here.
     """
@@ -67,8 +77,7 @@ def summations(block: Block, g: Generation, opening: dict[str, int], counters: C
     values += [c.outage_seconds // g.outage_unit_seconds, c.outages]
     values += [register("forward", "reverse"), register("forward", "reverse", sign=-1)]
     values += [c.pulses_1, c.pulses_2, c.errors]
-    values += [register(name) for name in _QUADRANTS]
-    return values[: g.summations]
+    return values + [register(name) for name in _QUADRANTS]
 
 
 def bt23(
@@ -97,12 +106,17 @@ def _coincident(maximum: MaximumDemand, source: int) -> int:
 def bt28(registers: Registers, g: Generation, now: Present, average: Present) -> bytes:
     """Present demands, then present values in the order of BT27."""
     out = bytearray()
-    for source in demand_sources(g):
-        out += _int32(registers.present_demand[source])
+    for demand in present_demands(registers, g):
+        out += _int32(demand)
     values = present_values(g, now, average)
     for source in PRESENT_SOURCES[: g.present_values]:
         out += _int32(values[source])
     return bytes(out)
+
+
+def present_demands(registers: Registers, g: Generation) -> list[int]:
+    """The averages of the last demand interval, as many as are configured."""
+    return [registers.present_demand[source] for source in demand_sources(g)]
 
 
 def present_values(g: Generation, now: Present, average: Present) -> dict[int, int]:

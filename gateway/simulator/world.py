@@ -67,8 +67,10 @@ class World:
         return tier_at(self.local.local_ms(self.clock_at(run_ms)), self._tiers)
 
     def next_hour_ms(self, run_ms: int) -> int:
-        """The next full local hour of the meter's clock: only there the tier changes."""
-        return run_ms + HOUR_MS - self.local.local_ms(self.clock_at(run_ms)) % HOUR_MS
+        """The next full local hour of the meter's clock, or when someone set it: only there the tier
+        changes."""
+        hour = run_ms + HOUR_MS - self.local.local_ms(self.clock_at(run_ms)) % HOUR_MS
+        return min((since for since, _ in self._clock_steps if run_ms < since < hour), default=hour)
 
     def power_at(self, slot: int) -> tuple[PhasePower, PhasePower, PhasePower]:
         """The power of each phase in a slot of run time."""
