@@ -241,6 +241,7 @@ _FAULTS = (
     b"OSGP_interval_clock_forward\n"
     b"OSGP_interval_clock_backward\n"
     b"OSGP_events_lost\n"  # entries of the log between this one and the one before were never read
+    b"OSGP_events_reset\n"  # the log was reset: its numbers began anew with this entry
     b"OSGP_stamp_invalid\n"  # the stored time is no time: the gateway's stands in its place
     b"OSGP_mbus_undecodable\n"  # the telegram can't be decoded
     b"OSGP_mbus_encrypted\n"
