@@ -109,7 +109,8 @@ class Tables:
         raise TableError("the meter's table dimensions (ET04.116) changed during each of %d reads" % _TRIES)
 
     async def dimensions(self, needs: "Sequence[str]") -> "Dimensions":
-        """The dimensions with these groups loaded: "registers", "firmware", "step_thresholds"."""
+        """The dimensions with these groups loaded: "registers", "firmware", "step_thresholds",
+        "calendar"."""
         for need in needs:
             if need not in self._dims:
                 # Bound to the dictionary of this moment: a concurrent `forget` must not be undone.
@@ -157,6 +158,13 @@ class Tables:
 
         raw = (await self.get(BT01, "firmware"))["firmware"]
         return {"firmware": raw[0] << 8 | raw[1]}
+
+    async def _load_calendar(self) -> "Dimensions":
+        from .layouts.calendar import BT50
+
+        table = await self.get(BT50)
+        table["calendar"] = 1
+        return table
 
     async def _load_step_thresholds(self) -> "Dimensions":
         table = await self.get_if_there(BT20, "tiers")

@@ -68,7 +68,8 @@ def _is_leap(year: int) -> bool:
     return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
 
 
-def _month_days(year: int, month: int) -> int:
+def month_days(year: int, month: int) -> int:
+    """Days of a month, 1 to 12."""
     return 29 if month == 2 and _is_leap(year) else _MONTH_DAYS[month - 1]
 
 
@@ -84,7 +85,7 @@ def seconds_of(stamp: bytes) -> "int | None":
     if (
         year > 2099
         or not 1 <= month <= 12
-        or not 1 <= day <= _month_days(year, month)
+        or not 1 <= day <= month_days(year, month)
         or hour > 23
         or minute > 59
         or second > 59
@@ -92,7 +93,7 @@ def seconds_of(stamp: bytes) -> "int | None":
         raise TableError("%s is not a date and time" % " ".join([str(b) for b in stamp]))
     days = 10957 + (year - 2000) * 365 + (year - 1997) // 4 + day - 1  # to 2000-01-01: 10957
     for earlier in range(1, month):
-        days += _month_days(year, earlier)
+        days += month_days(year, earlier)
     return ((days * 24 + hour) * 60 + minute) * 60 + second
 
 
@@ -105,7 +106,7 @@ def civil(seconds: int) -> "tuple[int, int, int, int, int, int]":
         days -= 365 + _is_leap(year)
         year += 1
     month = 1
-    while days >= _month_days(year, month):
-        days -= _month_days(year, month)
+    while days >= month_days(year, month):
+        days -= month_days(year, month)
         month += 1
     return year, month, days + 1, rest // 3600, rest // 60 % 60, rest % 60

@@ -3,12 +3,11 @@
 The table has no time of its own: the reading carries the gateway's clock when the last answer had come
 in. A block (the totals, or one tier) that fits one answer is read in one; a larger table takes several,
 total first, so a sum over tiers may be some counts ahead of the total, but no value is torn and the
-values of one block belong together.
+values of one block belong together. Self-reads (BT26) hold the same blocks.
 
 Values have the transformer ratios applied. Tiers carry what the guide populates there: energies, not
 outages, pulse inputs and errors. Demands keep the time the meter gave them as the value's date; it is
-local, converted with the offset in effect now, so one from the other half of the year reads an hour
-off where the meter has daylight saving time. Coincidents are named after both sources:
+local, converted by the meter's own rules of daylight saving time. Coincidents are named after both sources:
 "OSGP_coincident_3.7.0_at_1.6.0".
 """
 
@@ -17,6 +16,7 @@ from ...errors import TableError
 from ...transmission.model import REGISTERS, Reading, Timestamp, Value
 from ..layouts.extended import ET55
 from ..layouts.registers import BT22, BT23
+from ..local_time import local_time
 from ..sources import (
     APPARENT_ENERGY,
     SUMMATION_ORDER,
@@ -28,11 +28,11 @@ from ..sources import (
     obis_of,
 )
 from ..types import seconds_of
-from .clock import utc_offset
 from .common import now, prop
 
 if TYPE_CHECKING:
     from ..layout import Dimensions, Table
+    from ..local_time import LocalTime
     from ..sources import Columns
     from ..tables import Tables
 
@@ -123,8 +123,8 @@ def _add_block(resolver: "Resolver", dims: "Dimensions", selection: "Table", tie
                 )
 
 
-async def _columns(tables: "Tables") -> "tuple[Columns, bytes]":
-    """The columns of all blocks, and for each coincident the index of its demand."""
+async def columns_of(tables: "Tables") -> "tuple[Columns, bytes]":
+    """The columns of all blocks of REGISTERS, and for each coincident the index of its demand."""
     memo = tables.memo  # of this moment: what is derived from dropped dimensions goes with them
     known: tuple[Columns, bytes] | None = memo.get("registers")
     if known is not None:
@@ -146,20 +146,23 @@ async def _columns(tables: "Tables") -> "tuple[Columns, bytes]":
     return known
 
 
-def _date(stamp: bytes, offset: int) -> "Timestamp | None":
+def _date(stamp: bytes, local: "LocalTime | None") -> "Timestamp | None":
     try:
         seconds = seconds_of(stamp)
     except TableError:
         return None  # the value itself is good
-    return None if seconds is None else Timestamp(seconds - 60 * offset, "", offset)
+    if seconds is None or local is None:
+        return None
+    seconds, offset, _ = local.utc_of(seconds)
+    return Timestamp(seconds, "", offset)
 
 
-def _block(block: "Table", owners: bytes, offset: int) -> "list[tuple[int, Timestamp | None]]":
+def _block(block: "Table", owners: bytes, local: "LocalTime | None") -> "list[tuple[int, Timestamp | None]]":
     """(count, time) of a block's values in the order of its columns."""
     cells: list[tuple[int, Timestamp | None]] = [(count, None) for count in block["summations"]]
     times = []
     for demand in block["demands"]:
-        dates = [_date(stamp, offset) for stamp in demand["times"]]
+        dates = [_date(stamp, local) for stamp in demand["times"]]
         times.append(dates)
         for name in ("cumulative", "continuous"):
             if name in demand:
@@ -173,23 +176,32 @@ def _block(block: "Table", owners: bytes, offset: int) -> "list[tuple[int, Times
     return cells
 
 
-async def _read(tables: "Tables") -> Reading:
-    columns, owners = await _columns(tables)
+async def local_of(tables: "Tables") -> "LocalTime | None":
+    """What converts the stamps of demands; None where there are none."""
     dims = await tables.dimensions(BT23.needs)
-    offset = await utc_offset(tables) if dims["demands"] and dims["date_time"] else 0
-    table = await tables.get(BT23)
-    time = now()
+    return await local_time(tables) if dims["demands"] and dims["date_time"] else None
+
+
+def values_of(table: "Table", columns: "Columns", owners: bytes, local: "LocalTime | None") -> "list[Value]":
+    """The values of decoded REGISTERS."""
     values = []
     if "demand_resets" in table:
         values.append(Value(prop("OBIS_0.1.0"), table["demand_resets"]))
     at = 0
     for block in [table["total"]] + table["tiers"]:
-        for count, date in _block(block, owners, offset):
+        for count, date in _block(block, owners, local):
             column = columns[at]
             at += 1
             if column is not None:
                 values.append(Value(column[0], count, column[1], column[2], date=date))
-    return Reading(REGISTERS, time, values)
+    return values
+
+
+async def _read(tables: "Tables") -> Reading:
+    columns, owners = await columns_of(tables)
+    local = await local_of(tables)
+    table = await tables.get(BT23)
+    return Reading(REGISTERS, now(), values_of(table, columns, owners, local))
 
 
 async def read(tables: "Tables") -> "list[Reading]":
