@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
-_DAY_MS = 24 * HOUR_MS
+DAY_MS = 24 * HOUR_MS
 
 # Which tier is in force in each hour of the local day, for meters of four and of eight tiers.
 _TIERS_OF_4 = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 1, 3, 3, 3, 1, 1, 0, 0)
@@ -46,7 +46,7 @@ def _last_sunday(year: int, month: int) -> datetime:
 
 def tier_at(local_ms: int, tiers: int) -> int:
     """The tier, counted from 0, that the local hour belongs to."""
-    hour = local_ms % _DAY_MS // HOUR_MS
+    hour = local_ms % DAY_MS // HOUR_MS
     return (_TIERS_OF_4 if tiers == 4 else _TIERS_OF_8)[hour]
 
 

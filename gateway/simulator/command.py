@@ -11,12 +11,15 @@ from typing import Annotated
 import typer
 
 from ..errors import ConfigurationError
+from . import truth
 from .captured import fitting, read_tables
 from .channels import Channel
 from .generations import DEFAULT_FIRMWARE, generation
 from .listen import PtyLine, TcpLine, pty_line, tcp_line
 from .meter import VirtualMeter
 from .optical_session import OpticalKeys, read_password_file
+from .profile import standard
+from .profile_tables import sets_of
 from .security import read_key_file
 
 
@@ -65,6 +68,19 @@ def simulate(
     refuse: Annotated[
         int, typer.Option(help="Answer this many of a thousand good requests with 0B.", min=0, max=1000)
     ] = 0,
+    truth_file: Annotated[
+        Path | None,
+        typer.Option("--truth", help="At the end, write what a correct reader must have found here."),
+    ] = None,
+    history: Annotated[
+        int, typer.Option(help="The meter has been at work for this many days already.", min=0, max=3660)
+    ] = 0,
+    profile_sets: Annotated[
+        int, typer.Option(help="Load profile data sets, as many as the firmware knows.", min=0, max=4)
+    ] = 1,
+    profile_extras: Annotated[
+        bool, typer.Option("--profile-extras", help="Load profile with end readings, scalars and divisors.")
+    ] = False,
     link: Annotated[
         Path | None, typer.Option(help="With pty: a symbolic link that always leads to the terminal.")
     ] = None,
@@ -101,6 +117,10 @@ def simulate(
         firmware=dimensions,
         start_ms=_instant(start),
         solar_peak_w=solar,
+        profile=standard(
+            sets_of(dimensions), profile_sets, end_readings=profile_extras, scaling=profile_extras
+        ),
+        history_days=history,
         optical_keys=optical_keys,
     )
     for table, data in captured.items():
@@ -120,7 +140,11 @@ def simulate(
         lines.append(
             _Line("optical port ", meter.optical, _address("--optical-listen", optical_listen), None)
         )
+    if truth_file is not None and not truth_file.absolute().parent.is_dir():
+        raise ConfigurationError("--truth %s: there is no such directory" % truth_file)
     asyncio.run(_serve(lines, paced))
+    if truth_file is not None:
+        truth.write(meter, truth_file)
 
 
 def _instant(text: str | None) -> int | None:

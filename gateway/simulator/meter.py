@@ -6,7 +6,7 @@ from random import Random
 
 from .. import clock
 from . import definitions, measured, profile_tables, truth
-from .calendar import LocalTime
+from .calendar import DAY_MS, LocalTime
 from .channels import MepChannel, OpticalChannel, denial_of_service
 from .faults import Faults
 from .generations import DEFAULT_FIRMWARE, Generation, generation
@@ -38,7 +38,8 @@ class VirtualMeter:
     `key` is the MEP advanced key, `basic_key` the MEP basic key, 16 bytes each; one of them may be None.
     `start_ms` is the UTC instant (ms since 1970) at which it comes to life, by default now; from there it
     runs on `monotonic`. With `optical_keys` it has an optical port. The same seed, start and generation
-    give the same values at the same instants.
+    give the same values at the same instants. `profile` is what the load profile records; with
+    `history_days` the meter has been at work for so long already.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class VirtualMeter:
         solar_peak_w: int = 0,
         local: LocalTime | None = None,
         profile: Configuration | None = None,
+        history_days: int = 0,
         monotonic: Callable[[], int] = clock.monotonic_ms,
         optical_keys: OpticalKeys | None = None,
     ) -> None:
@@ -62,7 +64,8 @@ class VirtualMeter:
         self.faults = Faults(seed)
         self._monotonic = monotonic
         self._household = Household(seed, solar_peak_w)
-        self.world = self._new_world(local or LocalTime(), clock.utc_ms() if start_ms is None else start_ms)
+        now = clock.utc_ms() if start_ms is None else start_ms
+        self.world = self._new_world(local or LocalTime(), now, history_days * DAY_MS)
         self.openings = _openings(chance, self.generation.tiers)
         self.counters = Counters(chance.randrange(90_000), chance.randrange(12))
         self.registers = Registers(self.world, self.generation.tiers)
@@ -245,13 +248,14 @@ class VirtualMeter:
 
     # The memory.
 
-    def _new_world(self, local: LocalTime, start_ms: int) -> World:
+    def _new_world(self, local: LocalTime, start_ms: int, history_ms: int = 0) -> World:
         return World(
             self._household,
             local,
             self.generation.tiers,
             start_ms=start_ms,
             monotonic=self._monotonic,
+            history_ms=history_ms,
         )
 
     def _fill(self) -> None:

@@ -15,7 +15,8 @@ _AVERAGE_MS = 600_000
 
 
 class World:
-    """Begins at `start_ms` and runs on `monotonic`, milliseconds that never step."""
+    """Is at `start_ms` now and runs on `monotonic`, milliseconds that never step; it began `history_ms`
+    before that."""
 
     def __init__(
         self,
@@ -25,18 +26,19 @@ class World:
         *,
         start_ms: int,
         monotonic: Callable[[], int],
+        history_ms: int = 0,
     ) -> None:
         self.local = local
-        self.start_ms = start_ms
+        self.start_ms = start_ms - history_ms
         self._household = household
         self._tiers = tiers
         self._monotonic = monotonic
-        self._started = monotonic()
+        self._started = monotonic() - history_ms
         # People and the sun keep local winter time, whatever someone writes into the meter.
         self._house_ahead = local.offset_minutes * MINUTE_MS // SLOT_MS
         self._average = lru_cache(maxsize=4)(self._average_before)
         # Since when the meter's clock is how far ahead.
-        self._clock_steps: list[tuple[int, int]] = [(start_ms, 0)]
+        self._clock_steps: list[tuple[int, int]] = [(self.start_ms, 0)]
         # When the power was off, in run time; the end of the last one may lie ahead.
         self.outages: list[tuple[int, int]] = []
 
