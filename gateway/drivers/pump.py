@@ -12,9 +12,24 @@ from . import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, Protocol
 
     from .link import Link
-    from .mep.machine import Event, Machine
+
+    Event = tuple[int, Any]
+
+    class Machine(Protocol):
+        """See events.py."""
+
+        @property
+        def unfinished(self) -> bool: ...
+        def begin(self, message: bytes) -> None: ...
+        def output(self) -> bytes: ...
+        def receive(self, data: bytes) -> list[Event]: ...
+        def pause(self) -> None: ...
+        def silence(self) -> Event | None: ...
+        def abandon(self) -> None: ...
+
 
 # What adapters, operating system and event loop add to every wait, in real milliseconds however time is
 # scaled: 16 ms in a USB adapter's latency timer alone. Without it, a meter that takes all its time would
@@ -23,6 +38,8 @@ _MARGIN_MS = const(50)
 # Within a frame: the meter pauses 25 ms (MEP guide, "Response timing"), adapters and serial servers gather
 # bytes. Only a frame that was cut off waits so long, so it is generous.
 _GAP_MS = const(250)
+# Before a reply, the line turns around.
+_TURN_MS = const(1)
 _GAP_BYTES = const(32)  # a UART's queue may gather that many before it tells
 # A line that takes no bytes for so long is stuck.
 _STALL_MS = const(5000)
@@ -31,7 +48,7 @@ _STALL_MS = const(5000)
 class Pump:
     """`baud`: the line's rate; `response_ms`: the machine's time-out from a request's last byte to the
     answer's first two; `spacing_ms`: the least time between requests; `largest`: bytes of the largest
-    frame; `on_alert`: called for every alert.
+    frame; `on_alert`: called for every alert; `within_ms`: how long bytes of one frame may be apart.
     """
 
     def __init__(
@@ -44,17 +61,17 @@ class Pump:
         spacing_ms: int,
         largest: int,
         on_alert: "Callable[[], None]",
+        within_ms: int = _GAP_MS,
     ) -> None:
         self._link = link
         self._machine = machine
-        self._baud = baud
-        margin_ms = _MARGIN_MS * clock.scale()
-        self._response_ms = response_ms + margin_ms
+        self._margin_ms = _MARGIN_MS * clock.scale()
+        self._response_ms = response_ms + self._margin_ms
         self._spacing_ms = spacing_ms
-        self._gap_ms = _GAP_MS + self._line_ms(_GAP_BYTES) + margin_ms
-        # By then the answer is there, even behind a late one to an earlier request.
-        self._patience_ms = 2 * (self._response_ms + self._line_ms(largest) + self._gap_ms)
-        self._stall_ms = _STALL_MS + margin_ms
+        self._within_ms = within_ms
+        self._largest = largest
+        self._run_at(baud)
+        self._stall_ms = _STALL_MS + self._margin_ms
         self._on_alert = on_alert
         self._reader: asyncio.Task[None] | None = None
         self._arrived = asyncio.Event()
@@ -89,10 +106,28 @@ class Pump:
                     await self._send()
                 elif kind == events.IGNORED:
                     self._answer_by = clock.monotonic_ms() + self._response_ms
+                elif kind == events.REPLY:
+                    await clock.sleep_ms(_TURN_MS)
+                    await self._write(value)
+                    self._answer_by = max(self._answer_by, clock.monotonic_ms() + self._response_ms)
+                elif kind == events.TAKEN:
+                    self._answer_by = clock.monotonic_ms() + value + self._margin_ms
+                    self._give_up_at = self._answer_by + self._patience_ms
                 event = await self._next()
         finally:
             self._machine.abandon()
             self._idle = True
+
+    async def set_baud(self, rate: int) -> None:
+        """Go on at another rate, between two exchanges; raises LinkError."""
+        wait = self._free_at - self._spacing_ms - clock.monotonic_ms()
+        await clock.sleep_ms(max(wait, 0) + self._margin_ms)  # what was sent last leaves at the old one
+        self._link.set_baud(rate)
+        self._run_at(rate)
+
+    def use(self, machine: "Machine") -> None:
+        """Go on with another machine; between exchanges."""
+        self._machine = machine
 
     async def close(self) -> None:
         """Close the link; never raises for a dead one."""
@@ -104,6 +139,12 @@ class Pump:
             await self._link.close()
         except (GatewayError, OSError):
             pass
+
+    def _run_at(self, baud: int) -> None:
+        self._baud = baud
+        self._gap_ms = self._within_ms + self._line_ms(_GAP_BYTES) + self._margin_ms
+        # By then the answer is there, even behind a late one to an earlier request.
+        self._patience_ms = 2 * (self._response_ms + self._line_ms(self._largest) + self._gap_ms)
 
     def _line_ms(self, count: int) -> int:
         """How long `count` bytes of 10 bits are on the line."""
@@ -123,7 +164,12 @@ class Pump:
 
     async def _send(self) -> None:
         self._pending.clear()
-        frame = self._machine.output()
+        sent_at = await self._write(self._machine.output())
+        self._answer_by = sent_at + self._response_ms
+        self._give_up_at = sent_at + self._patience_ms
+
+    async def _write(self, frame: bytes) -> int:
+        """Send it; gives the time at which the line has taken the last byte."""
         self._check()
         line_ms = self._line_ms(len(frame))
         try:
@@ -137,8 +183,7 @@ class Pump:
         finally:
             sent_at = clock.monotonic_ms() + line_ms
             self._free_at = sent_at + self._spacing_ms
-            self._answer_by = sent_at + self._response_ms
-            self._give_up_at = sent_at + self._patience_ms
+        return sent_at
 
     async def _next(self) -> "Event":
         """The machine's next event, for which it may have to be told that time is over."""
