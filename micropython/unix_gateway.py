@@ -10,6 +10,7 @@ from pty_link import PtyLink
 from gateway import clock
 from gateway._compat import TYPE_CHECKING
 from gateway.drivers.mep.meter import MepMeter
+from gateway.drivers.mep.security import DIGEST, RC4, Security
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def opener(port: str, key: bytes, encrypt: bool, baud: int) -> "Callable[[], Awaitable[Meter]]":
     async def open_meter() -> "Meter":
-        return MepMeter(PtyLink(port, baud), key, encrypt, baud)
+        return MepMeter(PtyLink(port, baud), Security(key, RC4 if encrypt else DIGEST), baud)
 
     return open_meter
 

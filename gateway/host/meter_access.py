@@ -7,6 +7,7 @@ from pathlib import Path
 from ..drivers.link import Link
 from ..drivers.mep.key import parse_key
 from ..drivers.mep.meter import MepMeter
+from ..drivers.mep.security import DIGEST, RC4, Security
 from ..errors import ConfigurationError
 from .links import DEFAULT_BAUD, Port
 from .record import Recorder, RecordingLink
@@ -65,7 +66,7 @@ class MeterAccess:
         link: Link = await self.port.open(self.baud)
         if self._recorder is not None:
             link = RecordingLink(link, self._recorder)
-        return MepMeter(link, key, self.encrypt, self.baud)
+        return MepMeter(link, Security(key, RC4 if self.encrypt else DIGEST), self.baud)
 
     def record_to(self, path: Path) -> Recorder:
         """Record all traffic from now on; the caller closes the recorder."""

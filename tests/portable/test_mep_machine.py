@@ -6,6 +6,7 @@ from gateway.drivers import events
 from gateway.drivers.c1218 import read_message, table_data, write_message
 from gateway.drivers.mep.machine import Machine
 from gateway.drivers.mep.rc4 import Rc4
+from gateway.drivers.mep.responses import TlsStands
 from gateway.errors import AuthenticationError, ConfigurationError, NoAnswer, ProtocolError, Refused
 from tests.mep_fakes import KEY, answer, digest_of, framed, number_of
 
@@ -153,9 +154,42 @@ class MachineTest(unittest.TestCase):
         self.assertEqual(self.machine.receive(b"\x01\xdd" + answer(request, REPLY)), [])
         self.assertEqual(self.machine.receive(answer(request, REPLY) + b"\x55"), [])
         self.assertTrue(self.machine.unfinished)
-        self.again(self.machine.silence())
+        anew = self.again(self.machine.silence())
         self.assertFalse(self.machine.unfinished)
-        self.assertEqual(self.machine.receive(answer(request, REPLY)), [(events.ANSWER, REPLY)])
+        self.assertEqual(self.machine.receive(answer(anew, REPLY)), [(events.ANSWER, REPLY)])
+
+    def test_after_a_damaged_answer_the_request_gets_a_new_number(self):
+        # The meter has used up the first, and would answer 0C to it.
+        first = self.ask()
+        self.machine.receive(answer(first, REPLY)[:-1])
+        self.assertEqual(number_of(self.again(self.machine.silence())), number_of(first) + 1)
+        self.assertTrue(self.machine.damaged)
+        self.still_works()
+        self.assertFalse(self.machine.damaged)
+
+    def test_who_can_ask_for_less_hears_of_damage_at_once(self):
+        self.machine.patient = False
+        request = self.ask()
+        self.assertEqual(self.again(self.machine.silence()), request)
+        self.machine.receive(answer(request, REPLY)[:-1])
+        self.assertTrue(isinstance(self.failure(self.machine.silence()), ProtocolError))
+        self.still_works()
+
+    def test_a_port_that_wants_tls_says_so(self):
+        for digest in (b"", bytes(8)):
+            self.ask()
+            error = self.failure(self.machine.receive(framed(b"\x0a" + digest)))
+            self.assertTrue(isinstance(error, TlsStands))
+            self.assertIn("wants TLS", str(error))
+        self.still_works()
+
+    def test_a_request_that_noise_has_damaged_does_not_make_the_key_wrong(self):
+        self.still_works()
+        self.ask()
+        for _ in range(7):
+            self.again(self.machine.receive(framed(b"\x0b"))[0])
+        error = self.failure(self.machine.receive(framed(b"\x0b")))
+        self.assertTrue(isinstance(error, AuthenticationError))
 
     def test_the_longest_frame_is_taken(self):
         message = read_message(23, 0, 465)
@@ -307,7 +341,7 @@ class MachineTest(unittest.TestCase):
 
     def test_a_code_that_is_not_authenticated_is_not_believed(self):
         self.ask()
-        for code in (1, 2, 3, 4, 5, 10, 0x77):
+        for code in (1, 2, 3, 4, 5, 0x77):
             self.assertEqual(self.machine.receive(framed(bytes((code,)))), [IGNORED])
             self.assertEqual(self.machine.receive(framed(bytes((code,)) + bytes(8))), [IGNORED])
 

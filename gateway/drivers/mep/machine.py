@@ -8,14 +8,17 @@
                0B                                  READY      SEND: anew
                another code, authenticated         IDLE       FAILED: Refused
                digest does not fit                 WAITING    IGNORED
-               silence                             READY      SEND: first the same bytes, then anew
+               nothing                             READY      SEND: first the same bytes, then anew
+               nothing but damaged bytes           READY      SEND: anew, or FAILED if not patient
+               0A                                  IDLE       FAILED: TlsStands
                any of these too often              IDLE       FAILED
     any        two zero bytes for a length                    ALERT
                abandon                             IDLE
 
 Nothing of an answer is looked at before its digest fits the request that waits: an answer to an earlier
-request, however late, and a damaged one are the same to it. Only 0B needs no digest, because a meter that
-refuses the key can't make one that fits, and all it can do is to end an exchange.
+request, however late, and a damaged one are the same to it. Only 0B and 0A need no digest, because a meter
+that refuses the key, or takes nothing but TLS, can't make one that fits, and all they can do is to end an
+exchange.
 """
 
 from ..._compat import TYPE_CHECKING, const
@@ -25,7 +28,7 @@ from ..c1218 import OK, describe
 from .digest import DIGEST_BYTES, Digest, key_bits
 from .framing import ALERT, MAX_MESSAGE, MESSAGE, Framer, frame
 from .key import KEY_BYTES
-from .messages import AUTHENTICATION_FAILURE, INVALID_SEQUENCE
+from .messages import AUTHENTICATION_FAILURE, INVALID_SEQUENCE, SERVICE_SEQUENCE
 from .rc4 import Rc4
 
 if TYPE_CHECKING:
@@ -50,6 +53,9 @@ _MAX_REPEATS = const(2)
 _AFTER_RESYNC = (1, 0, 1)
 # 0B comes once in a while on a good line, and each time counts as an alarm at the meter.
 _MAX_REFUSALS = const(3)
+# A request that noise has damaged is refused too: where noise has been seen, or the key been proven, it takes
+# more to believe that the key is wrong.
+_MAX_REFUSALS_IN_NOISE = const(8)
 
 
 class Machine:
@@ -57,12 +63,19 @@ class Machine:
     `sequence`: any number, the meter's first 0C sets it right.
 
     `resyncs` counts 0C answers: when it moves, dimensions may have changed (ET04.116, IDT version).
+    `patient`: whether damaged answers are asked for again; who can ask for less at a time sets it to False.
+    `damaged`: whether bytes came in this exchange that are no answer. `proven`: whether the meter has shown
+    that it knows the key.
     """
 
     def __init__(self, key: bytes, encrypt: bool = False, sequence: int = 0) -> None:
         if len(key) != KEY_BYTES:
             raise ConfigurationError("a MEP key has %d bytes, this has %d" % (KEY_BYTES, len(key)))
         self.resyncs = 0
+        self.patient = True
+        self.damaged = False
+        self.proven = False
+        self._noisy = False
         self._bits = key_bits(key)
         self._encryption_key = Rc4(key).crypt(_CONSTANT) if encrypt else None
         self._sequence = sequence
@@ -85,6 +98,7 @@ class Machine:
         self._resyncs = 0
         self._unproven = 0
         self._garbage = False
+        self.damaged = False
         self._build()
 
     def output(self) -> bytes:
@@ -109,13 +123,13 @@ class Machine:
                     found.append((events.ALERT, None))
                     alerted = True
             elif framer.found is not None:
-                self._garbage = True
+                self._spoiled()
         return found
 
     def pause(self) -> None:
         """The line was quiet for longer than a frame may pause."""
         if self._framer.unfinished:
-            self._garbage = True
+            self._spoiled()
             self._framer.reset()
 
     def silence(self) -> "Event | None":
@@ -129,12 +143,13 @@ class Machine:
             response = self._proven(message)
             if response is not None:
                 return self._believe(response)
-        if self._repeats == _MAX_REPEATS:
+        if self._repeats == _MAX_REPEATS or (self.damaged and not self.patient):
             from .responses import no_answer
 
             return self._fail(no_answer(self._request, self._tries, self._unproven, self._garbage))
         self._repeats += 1
-        if self._repeats > 1:
+        # A damaged answer tells that the request has arrived, and its number is used up.
+        if self._repeats > 1 or self.damaged:
             self._build()
         self._state = _READY
         return events.SEND, None
@@ -170,8 +185,16 @@ class Machine:
         # Appendix B: 0B is never encrypted. It has no data, and a digest that no guide specifies, or none.
         if message[0] == AUTHENTICATION_FAILURE and len(message) in (1, 1 + DIGEST_BYTES):
             return self._refused()
+        if message[0] == SERVICE_SEQUENCE and len(message) in (1, 1 + DIGEST_BYTES):
+            from .responses import tls_stands
+
+            return self._fail(tls_stands(self._request))
         self._unproven += 1
+        self.damaged = self._noisy = True
         return events.IGNORED, None
+
+    def _spoiled(self) -> None:
+        self._garbage = self.damaged = self._noisy = True
 
     def _proven(self, message: bytes) -> "bytes | None":
         """The response in `message` if its digest fits the request that waits."""
@@ -189,6 +212,7 @@ class Machine:
         if code == AUTHENTICATION_FAILURE:
             return self._refused()
         self._refusals = 0
+        self.proven = True
         if code == OK:
             self.abandon()
             return events.ANSWER, response
@@ -217,7 +241,7 @@ class Machine:
 
     def _refused(self) -> "Event":
         self._refusals += 1
-        if self._refusals >= _MAX_REFUSALS:
+        if self._refusals >= (_MAX_REFUSALS_IN_NOISE if self._noisy or self.proven else _MAX_REFUSALS):
             from .responses import key_refused
 
             return self._fail(key_refused(self._request, self._refusals))

@@ -2,10 +2,21 @@
 
 from ...errors import AuthenticationError, MeterError, NoAnswer, ProtocolError
 from ..c1218 import describe
-from .messages import AUTHENTICATION_FAILURE
+from .messages import AUTHENTICATION_FAILURE, SERVICE_SEQUENCE
 
 # What the keys allow, for who was refused.
 RIGHTS = "The basic key (MBK) reads all tables and writes few; the advanced key (MAK) may do more"
+
+
+class TlsStands(ProtocolError):
+    """The meter takes nothing but TLS on this port: it is set so, or a TLS session is open."""
+
+
+def tls_stands(request: bytes) -> MeterError:
+    return TlsStands(
+        "%s: the meter answered %02X: this port wants TLS, or another program's TLS session is open on "
+        'it. Set security to "tls" or "auto", or end that session' % (describe(request), SERVICE_SEQUENCE)
+    )
 
 
 def key_refused(request: bytes, times: int) -> MeterError:
