@@ -20,6 +20,10 @@ _ET04 = Layout(2052, ())
 _IDT_VERSION = const(116)
 # Reading over this many bytes costs less than another exchange (9600 baud, one request per 100 ms).
 _GAP = const(48)
+# Packed firmware versions (BT01.14).
+_V1_20 = const(0x1280)
+_V2_00 = const(0x2000)
+_V3_50 = const(0x3640)
 _TRIES = const(3)
 
 
@@ -57,16 +61,11 @@ class Tables:
         dims = await self.dimensions(layout.needs)
         data = bytearray(layout.size(dims))
         for offset, count in layout.reads(dims, self.meter.max_read, names, _GAP):
-            part = await self.meter.read(layout.table, offset, count)
-            if len(part) != count:
-                raise TableError(
-                    "%s: asked for %d bytes at %d, the meter gave %d"
-                    % (layout.name, count, offset, len(part))
-                )
-            data[offset : offset + count] = part
+            data[offset : offset + count] = await self.part(layout, offset, count)
         return layout.decode(data, dims, names)
 
-    async def _read(self, layout: "Layout", offset: int, count: int) -> bytes:
+    async def part(self, layout: "Layout", offset: int, count: int) -> bytes:
+        """These bytes of a table as they are, for tables that no layout can hold whole."""
         part = await self.meter.read(layout.table, offset, count)
         if len(part) != count:
             raise TableError(
@@ -110,7 +109,7 @@ class Tables:
 
     async def dimensions(self, needs: "Sequence[str]") -> "Dimensions":
         """The dimensions with these groups loaded: "registers", "firmware", "step_thresholds",
-        "calendar"."""
+        "calendar", "data_sets" (of load profiles)."""
         for need in needs:
             if need not in self._dims:
                 # Bound to the dictionary of this moment: a concurrent `forget` must not be undone.
@@ -125,7 +124,7 @@ class Tables:
         if self._known and resyncs is not None and resyncs == self._resyncs:
             return
         try:
-            version = (await self._read(_ET04, _IDT_VERSION, 1))[0]
+            version = (await self.part(_ET04, _IDT_VERSION, 1))[0]
         except Refused as refusal:
             if refusal.code not in _ABSENT:
                 raise
@@ -166,9 +165,42 @@ class Tables:
         table["calendar"] = 1
         return table
 
+    async def _load_data_sets(self) -> "Dimensions":
+        firmware = (await self.dimensions(("firmware",)))["firmware"]
+        # 3.50; Control Point and OSGP modules number their firmware from 1 on, and have them from 1.20.
+        if firmware >= _V3_50 or _V1_20 <= firmware < _V2_00:
+            from .layouts.profile import BT61, LAST_DATA_SET
+
+            for _ in range(2):
+                try:
+                    await self.part(BT61, *LAST_DATA_SET)
+                    return {"data_sets": 4}
+                except Refused as refusal:
+                    if refusal.code not in _ABSENT:
+                        raise
+        return {"data_sets": 1}
+
     async def _load_step_thresholds(self) -> "Dimensions":
         table = await self.get_if_there(BT20, "tiers")
         tiers = table["tiers"] if table else (await self.dimensions(("registers",)))["tiers"]
         if not 1 <= tiers <= 8:
             raise TableError("BT20 claims %d tiers, 1 to 8 are believed" % tiers)
         return {"step_thresholds": tiers - 1}
+
+    async def _load_devices(self) -> "Dimensions":
+        """`devices` slots for M-Bus and MEP devices, and a slot's bytes beyond what the guide lays out."""
+        from .layouts.extended import ET11
+
+        table = await self.get(ET11, "devices", "config_entry_size", "status_entry_size", "data_entry_size")
+        sizes = (table["config_entry_size"], table["status_entry_size"], table["data_entry_size"])
+        # 66, 36 and 517 in the guide; MEP devices have 8 bytes of configuration and flags at least.
+        if table["devices"] > 16 or sizes[0] < 28 or sizes[1] < 36 or not 8 <= sizes[2] <= 4096:
+            raise TableError(
+                "ET11 claims %d devices with entries of %d, %d and %d bytes" % ((table["devices"],) + sizes)
+            )
+        return {
+            "devices": table["devices"],
+            "config_rest": sizes[0] - 28,
+            "status_rest": sizes[1] - 36,
+            "data_size": sizes[2],
+        }
