@@ -15,7 +15,7 @@ from gateway.core.memory_outbox import MemoryOutbox
 from gateway.core.meter_task import MeterSettings
 from gateway.drivers.mep.key import parse_key
 from gateway.errors import ConfigurationError
-from gateway.transmission.model import KIND_NAMES
+from gateway.transmission.model import FOREIGN, KIND_NAMES, SELF_READ
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -144,12 +144,14 @@ def make(path: str, opener: "Opener", log: "Log") -> "tuple[Gateway, int, int]":
     settings = load(path)
     key, form = parse_key(read_secret(settings["key_file"], "meter's key").decode())
     log("info", "the meter's key: %s" % form)
+    intervals_ms = {kind: 0 for kind in range(SELF_READ, FOREIGN)}  # a board reads these only where told
+    intervals_ms.update({KIND_NAMES.index(kind): 1000 * s for kind, s in settings["schedule"].items()})
     meter = MeterSettings(
         settings["name"],
         opener(settings["port"], key, settings["encrypt"], settings["baud"]),
         meter_id=settings["meter_id"] or None,
         serial=settings["serial"] or None,
-        intervals_ms={KIND_NAMES.index(kind): 1000 * s for kind, s in settings["schedule"].items()},
+        intervals_ms=intervals_ms,
         reads_per_hour=settings["reads_per_hour"],
     )
     credential = settings["broker"]["credential_file"]

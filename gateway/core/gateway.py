@@ -46,7 +46,8 @@ class Gateway:
         credential: "bytes | None" = None,
     ) -> None:
         self.outbox = outbox
-        self.sender = Sender(outbox, broker, name, None if credential is None else hop_key(credential))
+        key = None if credential is None else hop_key(credential)
+        self.sender = Sender(outbox, broker, name, key, on_rewind=self._rewind)
         self.supervisor = Supervisor(log)
         self.meters = [MeterTask(settings, outbox, log) for settings in meters]
         for meter in self.meters:
@@ -80,6 +81,15 @@ class Gateway:
                 meter.confirm()
                 return
         raise ConfigurationError("no meter is called %s" % name)
+
+    def _rewind(self, meter_id: bytes, since: int) -> None:
+        from .cursors import rewind
+
+        # Of a meter, too, that has not yet said who it is since the start.
+        rewind(self.outbox, meter_id, since)
+        for meter in self.meters:
+            if meter.meter_id == meter_id:
+                meter.read_again()
 
     def status(self) -> "dict[str, Any]":
         """For people and programs. "workers": as Supervisor.states, the broker's connection last;

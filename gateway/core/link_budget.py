@@ -1,7 +1,11 @@
 """Holds what a meter is asked to what the guide advises: no more than one read a second on average."""
 
 from .. import clock
+from .._compat import const
 from ..meter import Meter
+
+# What a backfill leaves in the bucket, so that alarms and present values never wait for it.
+_RESERVE_MS = const(120000)
 
 
 class Bucket:
@@ -19,16 +23,25 @@ class Bucket:
         self._credit_ms = self._most_ms
         self._at_ms = clock.monotonic_ms()
 
+    def spare_in_ms(self) -> int:
+        """How long until more than the reserve of urgent reads is there: two minutes' worth."""
+        self._fill()
+        missing: int = _RESERVE_MS - self._credit_ms
+        return max(missing, 0)
+
     async def take(self, tokens: int) -> None:
         """Returns when they may be spent; at once while there are any."""
-        now = clock.monotonic_ms()
-        self._credit_ms = min(self._credit_ms + max(now - self._at_ms, 0), self._most_ms)
-        self._at_ms = now
+        self._fill()
         self._credit_ms -= tokens * self._cost_ms
         self.used += tokens
         if self._credit_ms < 0:
             self.waited_ms -= self._credit_ms
             await clock.sleep_ms(-self._credit_ms)
+
+    def _fill(self) -> None:
+        now = clock.monotonic_ms()
+        self._credit_ms = min(self._credit_ms + max(now - self._at_ms, 0), self._most_ms)
+        self._at_ms = now
 
 
 class LinkBudget(Meter):
@@ -52,14 +65,18 @@ class LinkBudget(Meter):
         try:
             return await self._meter.read(table, offset, count)
         finally:
-            self.resyncs = self._meter.resyncs
+            self._follow()
 
     async def write(self, table: int, data: bytes, offset: "int | None" = None) -> None:
         await self._bucket.take(1)
         try:
             await self._meter.write(table, data, offset)
         finally:
-            self.resyncs = self._meter.resyncs
+            self._follow()
+
+    def _follow(self) -> None:
+        self.max_read = self._meter.max_read
+        self.resyncs = self._meter.resyncs
 
     async def release(self) -> None:
         await self._meter.release()

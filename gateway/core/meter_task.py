@@ -22,18 +22,23 @@ from .link_budget import Bucket, LinkBudget
 from .scheduler import Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from typing import Any
 
     from ..c1219.readers.identity import Identity
     from ..c1219.tables import Tables
     from ..meter import Meter
     from .outbox import Outbox
+    from .scheduler import Job
     from .supervisor import Log, Worker
 
 _BAD_ANSWERS = const(3)  # in a row, before the connection is given up
 _CLOSE_MS = const(3000)
 _LOOK_AGAIN_MS = const(60000)
+_TRY_AGAIN_MS = const(120000)
+# To end a session and begin another takes about as long.
+_WORTH_RELEASING_MS = const(1000)
+_DAY_S = const(86400)
 
 
 class MeterSettings:
@@ -44,7 +49,8 @@ class MeterSettings:
     connection. `meter_id`: its smartMeterId (UUID as text); None takes the UUIDv5 of manufacturer and
     serial number. `serial`: the serial number it must have; None accepts the first one seen.
     `intervals_ms`: by kind of reading, where they differ from the default schedule; 0 leaves it out.
-    `reads_per_hour`: the most it is asked for.
+    `reads_per_hour`: the most it is asked for. `idle_s`: begin and end of the time of day (seconds since
+    midnight, UTC) in which its port is left alone; None: it never is.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class MeterSettings:
         serial: "str | None" = None,
         intervals_ms: "Mapping[int, int] | None" = None,
         reads_per_hour: int = schedule.READS_PER_HOUR,
+        idle_s: "tuple[int, int] | None" = None,
     ) -> None:
         self.name = name
         self.open_meter = open_meter
@@ -62,6 +69,16 @@ class MeterSettings:
         self.serial = serial
         self.intervals_ms = intervals_ms
         self.reads_per_hour = reads_per_hour
+        self.idle_s = idle_s
+
+    def idle_ms(self, now_ms: int) -> int:
+        """How much longer the port is left alone; 0 when it is not."""
+        if self.idle_s is None:
+            return 0
+        begin, end = self.idle_s
+        passed: int = (now_ms - 1000 * begin) % (1000 * _DAY_S)
+        left: int = 1000 * ((end - begin) % _DAY_S) - passed
+        return max(left, 0)
 
 
 async def read_kind(kind: int, tables: "Tables") -> "list[Any]":
@@ -112,15 +129,18 @@ class MeterTask:
         self._stranger = ""  # who answers in place of the meter that is expected
         self._expected = ""
         self._confirmed = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._follows_the_meter = model.LOAD_PROFILE not in (settings.intervals_ms or {})
 
     async def run(self, worker: "Worker") -> None:
         """One connection after the other; what ends one is raised, for the supervisor to wait it out."""
         while True:
+            await self._leave_alone(worker)
             meter = LinkBudget(await self.settings.open_meter(), self.bucket)
             try:
                 tables = await self._meet(meter)
                 if tables is not None:
-                    await self._serve(tables, worker)
+                    await self._serve(meter, tables, worker)
             finally:
                 await _close(meter)
             worker.report(
@@ -146,8 +166,30 @@ class MeterTask:
                 % (self.settings.name, self.settings.serial)
             )
         if self._stranger:
+            if self.meter_id is not None:
+                self._drop_cursors(self.meter_id)
             self._outbox.set_note(self._note, self._stranger.encode())
             self._confirmed.set()
+
+    def read_again(self) -> None:
+        """Cursors were set back: what they passed is read again now."""
+        for job in self.scheduler.jobs:
+            if model.SELF_READ <= job.kind <= model.MBUS:
+                job.more_ms = 0
+        self._wake.set()
+
+    def _drop_cursors(self, meter_id: bytes) -> None:
+        from .cursors import drop
+
+        drop(self._outbox, meter_id)
+
+    async def _leave_alone(self, worker: "Worker") -> None:
+        """Waits while the time of day is one in which the port is left alone."""
+        left = self.settings.idle_ms(clock.utc_ms())
+        while left:
+            worker.report("idle", "the port is left alone at this time of day")
+            await clock.sleep_ms(min(left, _LOOK_AGAIN_MS))
+            left = self.settings.idle_ms(clock.utc_ms())
 
     async def _meet(self, meter: "Meter") -> "Tables | None":
         """The meter's tables, its identity in the outbox; None when it is not the one that is expected."""
@@ -187,33 +229,74 @@ class MeterTask:
         self.identity = identity
         if settings.meter_id is None:
             self.meter_id = ids.meter_individual_id(who.manufacturer, who.serial)
+        if noted is not None and noted != identity.encode() and self.meter_id is not None:
+            self._drop_cursors(self.meter_id)
         return True
 
-    async def _serve(self, tables: "Tables", worker: "Worker") -> None:
+    async def _serve(self, meter: "Meter", tables: "Tables", worker: "Worker") -> None:
         """Reads what is due until the link goes."""
         while True:
+            if self.settings.idle_ms(clock.utc_ms()):
+                await meter.release()
+                await self._leave_alone(worker)
             worker.report("working", self._problems(), "warning" if self.problems else "info")
-            job = self.scheduler.take(clock.utc_ms())
+            self._wake.clear()
+            spare_in = self.bucket.spare_in_ms()
+            job = self.scheduler.take(clock.utc_ms(), not spare_in)
             if job is None:
-                await clock.sleep_ms(self.scheduler.wait_ms(clock.utc_ms()))
+                await self._rest(meter, self.scheduler.wait_ms(clock.utc_ms(), spare_in))
                 continue
             try:
-                await self._read(job.kind, read_kind, job.kind, tables)
+                if model.SELF_READ <= job.kind <= model.MBUS:
+                    await self._step(job, tables)
+                else:
+                    await self._read(job.kind, read_kind, job.kind, tables)
             except (LinkError, NoAnswer):
                 self.scheduler.give_back(job)
                 raise
 
-    async def _read(self, kind: int, ask: "Callable[..., Awaitable[Any]]", *arguments: "Any") -> None:
+    async def _rest(self, meter: "Meter", wait_ms: int) -> None:
+        """Until something is due, or wakes this task."""
+        if wait_ms >= _WORTH_RELEASING_MS:
+            await meter.release()
+        try:
+            await clock.wait_for_ms(self._wake.wait(), wait_ms)
+        except Expired:
+            pass
+
+    async def _step(self, job: "Job", tables: "Tables") -> None:
+        """One step of a kind with a cursor, which moves only when the outbox has what the step brought."""
+        from .cursors import Pass
+
+        assert self.meter_id is not None
+        going = Pass(self._outbox, job.kind, self.meter_id)
+        # Should this step fail: one day's self-reads do not wait for the next day.
+        job.more_ms = clock.utc_ms() + _TRY_AGAIN_MS
+        try:
+            read = await self._read(job.kind, going.read, tables)
+        finally:
+            _forget_readers()
+        if not read:
+            return
+        job.more_ms = 0 if going.done() else None
+        step = going.step
+        if job.kind == model.LOAD_PROFILE and step.interval_s and self._follows_the_meter:
+            job.set_interval(1000 * step.interval_s, clock.utc_ms())
+
+    async def _read(self, kind: int, ask: "Callable[..., Awaitable[Any]]", *arguments: "Any") -> bool:
         """One kind, from the meter into the outbox. What only this kind suffers from is noted."""
         try:
             self._append(kind, await self._patiently(ask, *arguments))
         except (Refused, TableError, FrameError, OutboxError) as error:
             self.problems[kind] = str(error)
-            return
+            return False
         self.problems.pop(kind, None)
         self.last_ms[kind] = clock.utc_ms()
+        return True
 
-    def _append(self, kind: int, items: "list[Any]") -> None:
+    def _append(self, kind: int, items: "Sequence[Any]") -> None:
+        if not items:
+            return
         meter_id = self.meter_id
         assert meter_id is not None
         cls = model.CLASS_OF_KIND[kind]
@@ -258,7 +341,7 @@ class MeterTask:
         return await ask(*arguments)
 
 
-def _encoder(meter_id: bytes, items: "list[Any]") -> "Callable[[int, int], bytes]":
+def _encoder(meter_id: bytes, items: "Sequence[Any]") -> "Callable[[int, int], bytes]":
     return lambda epoch, sequence: frames.encode(meter_id, epoch, sequence, items)
 
 

@@ -8,6 +8,10 @@ process only the slot that runs now counts, and the ones before it are merged in
 The wall clock may jump. Forward is like having been busy: each job is due at most once. Backward, a
 job that has just run for a slot now in the future waits for it when it is near, and else goes on with
 the next slot of the new time: it neither runs again at once nor waits until the old time comes back.
+
+A job that reads step by step (a backfill) may have more to do after a step. It then goes on whenever no
+slot of another job is due, in turns with others of its kind; one that was overtaken many times in a row
+goes first once, so that a busy link never stops it altogether.
 """
 
 from .._compat import TYPE_CHECKING, const
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LOOK_AGAIN_MS = const(30000)
+_OVERTAKEN = const(16)  # so often in a row, at most
 
 
 class Job:
@@ -23,6 +28,7 @@ class Job:
 
     `priority`: the lower goes first. `deadline_ms`: how long after its slot began a run is still worth
     it; beyond, the slot is skipped. `missed` counts the times that slots were skipped or merged.
+    `more_ms`: a step has left more to read, from this time on; None: it has not. Who runs the job says so.
     """
 
     def __init__(
@@ -36,6 +42,8 @@ class Job:
         self.offset_ms = offset_ms
         self.deadline_ms = interval_ms if deadline_ms is None else deadline_ms
         self.missed = 0
+        self.more_ms: int | None = None
+        self.turn = 0  # of the scheduler, at the last run
         self._slot: int | None = None  # the last one taken or skipped
         self._given_back: int | None = None
 
@@ -65,6 +73,13 @@ class Job:
             self.missed += 1
         self._slot = slot
 
+    def set_interval(self, interval_ms: int, now_ms: int) -> None:
+        """Another rhythm from here on; the slot that runs now counts as run."""
+        if interval_ms != self.interval_ms:
+            self.interval_ms = self.deadline_ms = interval_ms
+            self._slot = self.slot_at(now_ms)
+            self._given_back = None
+
     def give_back(self) -> None:
         if self._slot is not None and self._given_back != self._slot:
             self._given_back = self._slot
@@ -76,23 +91,34 @@ class Scheduler:
 
     def __init__(self, jobs: "Sequence[Job]") -> None:
         self.jobs = jobs
+        self._turn = 0
 
-    def take(self, now_ms: int) -> "Job | None":
+    def take(self, now_ms: int, spare: bool = True) -> "Job | None":
         """The most urgent job that is due, which counts as run from here on; None when none is due.
 
-        Lower priority numbers first, then the nearest deadline, then the order of the jobs.
+        Lower priority numbers first, then the nearest deadline, then the order of the jobs; then, if there
+        is capacity to `spare`, those that have more to read.
         """
         best: Job | None = None
         best_slot = best_end = 0
+        waiting: Job | None = None
         for job in self.jobs:
             slot = job.due_slot(now_ms)
             if slot is None:
+                ready = spare and job.more_ms is not None and job.more_ms <= now_ms
+                if ready and (waiting is None or job.turn < waiting.turn):
+                    waiting = job
                 continue
             end = job.starts_ms(slot) + job.deadline_ms
             if best is None or (job.priority, end) < (best.priority, best_end):
                 best, best_slot, best_end = job, slot, end
-        if best is not None:
+        self._turn += 1
+        if best is None or (waiting is not None and self._turn - waiting.turn > _OVERTAKEN):
+            best = waiting
+        else:
             best.take(best_slot)
+        if best is not None:
+            best.turn = self._turn
         return best
 
     def give_back(self, job: Job) -> None:
@@ -100,12 +126,15 @@ class Scheduler:
         a job that breaks the link each time can't keep the others from running."""
         job.give_back()
 
-    def wait_ms(self, now_ms: int) -> int:
+    def wait_ms(self, now_ms: int, spare_in_ms: int = 0) -> int:
         """How long until `take` should be asked again: 0 when a job is due, and never longer than
-        30 s, because the wall clock may jump meanwhile."""
+        30 s, because the wall clock may jump meanwhile. `spare_in_ms`: when there will be capacity for
+        those that have more to read."""
         wait: int = _LOOK_AGAIN_MS
         for job in self.jobs:
             if job.due_slot(now_ms) is not None:
                 return 0
+            if job.more_ms is not None:
+                wait = min(wait, max(job.more_ms - now_ms, spare_in_ms))
             wait = min(wait, job.starts_ms(job.slot_at(now_ms) + 1) - now_ms)
         return wait

@@ -12,6 +12,8 @@ from . import custody
 from .tasks import TaskGroup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .broker import Broker
     from .custody import Message
     from .outbox import Outbox
@@ -29,8 +31,9 @@ class Sender:
 
     `concentrator`: the gateway's id, under which its topics stand. `key`: of the hop
     (gateway.transmission.custody.hop_key), None where the broker's acknowledgement is all the custody
-    there is. `window`: how many messages may wait for that acknowledgement at a time. Status messages are
-    best effort: the newest of each topic is published, retained, on each connection and when it changes.
+    there is. `window`: how many messages may wait for that acknowledgement at a time. `on_rewind`: see
+    custody.Sender. Status messages are best effort: the newest of each topic is published, retained, on
+    each connection and when it changes.
     `published` counts frames that the broker took.
     """
 
@@ -41,8 +44,9 @@ class Sender:
         concentrator: str,
         key: "bytes | None",
         window: int = 8,
+        on_rewind: "Callable[[bytes, int], None] | None" = None,
     ) -> None:
-        self.custody = custody.Sender(outbox, key, os.urandom)
+        self.custody = custody.Sender(outbox, key, os.urandom, on_rewind)
         self.published = 0
         self._receipts = key is not None
         self._outbox = outbox

@@ -59,7 +59,11 @@ class TestAlignment(unittest.TestCase):
         self.assertEqual(kinds.count(model.PRESENT), 8640)
         self.assertEqual(kinds.count(model.REGISTERS), 96)
         self.assertEqual(kinds.count(model.CLOCK), 24)
-        self.assertEqual([job.missed for job in scheduler.jobs], [0, 0, 0])
+        self.assertEqual(kinds.count(model.EVENT), 1440)
+        # Alarms wait at most for all the others, once an hour.
+        missed = {job.kind: job.missed for job in scheduler.jobs if job.missed}
+        self.assertTrue(missed.pop(model.ALARM, 0) <= 24)
+        self.assertEqual(missed, {})
         for kind, at in ran:
             if kind == model.REGISTERS:
                 # Aligned, after at most the one read that was on the link.
@@ -89,6 +93,49 @@ class TestOrder(unittest.TestCase):
         self.assertEqual(kinds.count(model.REGISTERS), 96)
         self.assertEqual(kinds.count(model.CLOCK), 24)
         self.assertEqual(len(kinds), DAY // (12 * SECOND))
+
+
+class TestMoreToRead(unittest.TestCase):
+    def setUp(self):
+        self.backfill = Job(1, 15 * MINUTE, 1)
+        self.other = Job(2, HOUR, 2)
+        self.live = Job(3, 10 * SECOND, 3)
+        self.scheduler = Scheduler([self.backfill, self.other, self.live])
+        run(self.scheduler, MIDNIGHT, MIDNIGHT + 1)
+
+    def test_goes_on_when_nothing_else_is_due(self):
+        self.backfill.more_ms = 0
+        ran = run(self.scheduler, MIDNIGHT + 1, MIDNIGHT + MINUTE + 1, takes_ms=1000)
+        self.assertEqual([at for kind, at in ran if kind == 3], [at * SECOND for at in (10, 20, 30, 40, 50)])
+        self.assertEqual(len(ran), 60)
+
+    def test_turns_are_taken(self):
+        self.backfill.more_ms = self.other.more_ms = 0
+        taken = [self.scheduler.take(MIDNIGHT + n).kind for n in range(6)]
+        self.assertEqual(taken, [1, 2] * 3)
+
+    def test_not_without_capacity_to_spare(self):
+        self.backfill.more_ms = 0
+        self.assertIsNone(self.scheduler.take(MIDNIGHT + 1, spare=False))
+        self.assertEqual(self.scheduler.wait_ms(MIDNIGHT + 1, 700), 700)
+        self.assertIs(self.scheduler.take(MIDNIGHT + 10 * SECOND, spare=False), self.live)
+
+    def test_not_before_its_time(self):
+        self.backfill.more_ms = MIDNIGHT + 4 * SECOND
+        self.assertEqual(self.scheduler.wait_ms(MIDNIGHT + SECOND), 3 * SECOND)
+        self.assertIsNone(self.scheduler.take(MIDNIGHT + 4 * SECOND - 1))
+        self.assertIs(self.scheduler.take(MIDNIGHT + 4 * SECOND), self.backfill)
+
+    def test_a_link_with_no_time_left_still_serves_it_now_and_then(self):
+        self.backfill.more_ms = 0
+        ran = run(self.scheduler, MIDNIGHT + 1, MIDNIGHT + HOUR, takes_ms=12 * SECOND)
+        kinds = [kind for kind, _ in ran]
+        self.assertTrue(len(ran) // 20 <= kinds.count(1) <= len(ran) // 10, kinds.count(1))
+
+    def test_another_rhythm_begins_with_its_next_slot(self):
+        self.backfill.set_interval(5 * MINUTE, MIDNIGHT + SECOND)
+        ran = run(self.scheduler, MIDNIGHT + SECOND, MIDNIGHT + 16 * MINUTE)
+        self.assertEqual([at for kind, at in ran if kind == 1], [n * 5 * MINUTE - SECOND for n in (1, 2, 3)])
 
 
 class TestLateness(unittest.TestCase):
@@ -239,11 +286,19 @@ class TestAnyDay(unittest.TestCase):
 
 class TestSchedule(unittest.TestCase):
     def test_intervals_replace_and_zero_leaves_out(self):
-        jobs = schedule.jobs({model.PRESENT: 2 * SECOND, model.CLOCK: 0})
+        others = {row[0]: 0 for row in schedule.DEFAULT if row[0] > model.PRESENT}
+        others.update({model.PRESENT: 2 * SECOND, model.CLOCK: 0})
+        jobs = schedule.jobs(others)
         self.assertEqual(
             [(job.kind, job.interval_ms) for job in jobs],
             [(model.REGISTERS, 15 * MINUTE), (model.PRESENT, 2 * SECOND)],
         )
+
+    def test_the_default_is_within_what_the_guide_advises(self):
+        reads = schedule.reads_in_an_hour({})
+        self.assertTrue(reads <= 2 * schedule.READS_PER_HOUR // 3, reads)  # the rest is for what piled up
+        self.assertTrue(schedule.reads_in_an_hour({model.PRESENT: SECOND}) > schedule.READS_PER_HOUR)
+        self.assertEqual(schedule.reads_in_an_hour({row[0]: 0 for row in schedule.DEFAULT}), 0)
 
     def test_wrong_interval(self):
         self.assertRaises(ValueError, Job, 1, -5, 1)

@@ -1,0 +1,101 @@
+"""What the meter stores for us to come and get: read step by step, with a cursor that says how far.
+
+A cursor is a note of the outbox, so it moves only when the outbox has what lies before it. When the
+receiver has lost what it stored, a second pass begins at the time it names and runs besides the first,
+which may itself still be on its way to there: nothing is left out, and what is sent twice has the same id.
+"""
+
+from .._compat import TYPE_CHECKING
+from ..errors import ConfigurationError
+from ..transmission import model
+from ..transmission.packer import pack, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import Any
+
+    from ..c1219.readers.common import Step
+    from ..c1219.tables import Tables
+    from .outbox import Outbox
+
+    Read = Callable[[Tables, bytes | None], Awaitable[Step]]
+    Since = Callable[[int], bytes]
+
+KINDS = bytes((model.SELF_READ, model.LOAD_PROFILE, model.ALARM, model.EVENT, model.MBUS))
+
+
+def reader(kind: int) -> "tuple[Read, Since]":
+    """The reader's `read(tables, cursor)` and `since(utc_seconds)`; imported when needed."""
+    if kind == model.ALARM:
+        from ..c1219.readers.alarms import read, since
+    elif kind == model.EVENT:
+        from ..c1219.readers.events import read, since
+    else:
+        raise ConfigurationError("no reader for readings of kind %d" % kind)
+    return read, since
+
+
+def _note(word: str, kind: int, meter: bytes) -> bytes:
+    return ("%s/%s/" % (word, model.KIND_NAMES[kind])).encode() + meter
+
+
+class Pass:
+    """One step of a kind: where it begins, and where the meter stands once the outbox has it."""
+
+    step: "Step"
+
+    def __init__(self, outbox: "Outbox", kind: int, meter: bytes) -> None:
+        self._outbox = outbox
+        self._kind = kind
+        self._name = _note("cursor", kind, meter)
+        self._again_name = _note("again", kind, meter)
+        self._again: bytes | None = None
+        self._since = 0
+        self._cursor: bytes | None = None
+
+    async def read(self, tables: "Tables") -> "Sequence[Any]":
+        """The step's items, for the outbox."""
+        read, since = reader(self._kind)
+        self._again = self._outbox.note(self._again_name)
+        if self._again is None:
+            self._cursor = self._outbox.note(self._name)
+        else:
+            self._since, self._cursor = unpack(self._again)
+            if self._cursor is None:
+                self._cursor = since(self._since)
+        self.step = await read(tables, self._cursor)
+        return self.step.items
+
+    def done(self) -> bool:
+        """The outbox has the step's items. Whether there is more to read right now."""
+        step = self.step
+        again = self._outbox.note(self._again_name)
+        moved = step.cursor != self._cursor
+        # A reader that stands still without a word would be asked the same for ever.
+        more = step.more and (moved or bool(step.items))
+        if self._again is None:
+            if moved:
+                self._outbox.set_note(self._name, step.cursor)
+            return more or again is not None
+        if again == self._again:  # else the receiver has lost even more meanwhile
+            self._outbox.set_note(self._again_name, pack([self._since, step.cursor]) if more else None)
+        return True
+
+
+def rewind(outbox: "Outbox", meter: bytes, since: int) -> None:
+    """The receiver has lost what it stored after `since` (UTC seconds): it is read once more."""
+    for kind in KINDS:
+        if outbox.note(_note("cursor", kind, meter)) is None:
+            continue  # never read, so it begins with the oldest anyway
+        name = _note("again", kind, meter)
+        note = outbox.note(name)
+        outbox.set_note(name, pack([since if note is None else min(since, unpack(note)[0]), None]))
+
+
+def drop(outbox: "Outbox", meter: bytes) -> None:
+    """Another meter hangs there now: nothing of it was read."""
+    for kind in KINDS:
+        for word in ("cursor", "again"):
+            name = _note(word, kind, meter)
+            if outbox.note(name) is not None:
+                outbox.set_note(name, None)
