@@ -9,12 +9,14 @@ import binascii
 
 from .._compat import TYPE_CHECKING, const
 from ..errors import TableError
+from .layouts.logs import ET36, ET36_COUNT
 
 if TYPE_CHECKING:
     from .layout import Layout
     from .tables import Tables
 
 _MAX_ENTRIES = const(8192)
+_MAX_LOGS = const(16)  # the guide has 7
 MARK_SIZE = const(10)
 
 
@@ -97,3 +99,22 @@ class Ring:
 
 def mark_sequence(mark: bytes) -> int:
     return int.from_bytes(mark[2:6], "little")
+
+
+async def extended_logs(tables: "Tables") -> "dict[int, tuple[int, int]]":
+    """(entries configured, bytes of one) of each log that ET36 lists, by its table; empty without ET36."""
+    memo = tables.memo
+    known: dict[int, tuple[int, int]] | None = memo.get("extended_logs")
+    if known is not None:
+        return known
+    logs: dict[int, tuple[int, int]] = {}
+    count = await tables.get_if_there(ET36_COUNT)
+    if count:
+        dims = {"logs": count["logs"]}
+        if dims["logs"] > _MAX_LOGS:
+            raise TableError("ET36 claims %d logs, at most %d are believed" % (dims["logs"], _MAX_LOGS))
+        data = await tables.meter.read(ET36.table, 0, ET36.size(dims))
+        for log in ET36.decode(data, dims)["dimensions"]:
+            logs[log["table"]] = log["entries"], log["size"]
+    memo["extended_logs"] = logs
+    return logs

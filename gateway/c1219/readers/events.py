@@ -39,7 +39,7 @@ _AT_ONCE = const(32)  # entries of one log and step: far less than a frame
 _TRIES = const(5)
 
 # Cursor: since (4), the last number delivered (4), the number up to which gaps say nothing (4), flags (1),
-# a mark for each log, a checksum (2).
+# a mark for each log, a checksum (2); behind it that of the power outage log.
 _TOP = const(1)  # flags: a number has been delivered
 _FIRST = const(2)  # the first of the two marks is set, the second is the next bit
 _HEAD_SIZE = const(13)
@@ -85,7 +85,7 @@ def since(utc_seconds: int) -> bytes:
     """A cursor that begins with the oldest entry from that time on, by the meter's clock."""
     cursor = _Cursor(None)
     cursor.since = max(0, min(utc_seconds, 0xFFFFFFFF))
-    return cursor.pack()
+    return cursor.pack() + cursor.since.to_bytes(4, "little")
 
 
 async def _logs(tables: "Tables") -> "tuple[list[Ring], bool]":
@@ -244,7 +244,15 @@ async def _step(tables: "Tables", raw: "bytes | None") -> Step:
 
 
 async def read(tables: "Tables", cursor: "bytes | None") -> Step:
-    """The entries behind the cursor, oldest first, about an exchange's worth from each log. A step may have
-    no items and yet more to come. Raises Refused, TableError and what Meter.read raises."""
-    step: Step = await tables.steady(lambda: _step(tables, cursor))
-    return step
+    """The entries behind the cursor, oldest first, about an exchange's worth from each log; when there are
+    no more, the power outages of ET81 as Readings. A step may have no items and yet more to come. Raises
+    Refused, TableError and what Meter.read raises."""
+    whole = cursor or b""
+    logs, outages = whole[:_CURSOR_SIZE], whole[_CURSOR_SIZE:]
+    step: Step = await tables.steady(lambda: _step(tables, logs))
+    if step.more or step.items:
+        return Step(step.items, step.cursor + outages, True)
+    from .outages import read as read_outages
+
+    last: Step = await tables.steady(lambda: read_outages(tables, outages))
+    return Step(last.items, step.cursor + last.cursor, last.more)
