@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..core import schedule
 from . import config
 from .meter_access import read_key
 
@@ -29,11 +30,28 @@ def summary(path: Path) -> list[str]:
         )
         lines.append(f"  key in {meter.key_file}: {read_key(meter.key_file)[1]}")
         lines.append(f"  reads {', '.join(_intervals(meter.schedule))}; identity on each connection")
+        if meter.idle:
+            lines.append(f"  leaves the port alone from {_time(meter.idle[0])} to {_time(meter.idle[1])} UTC")
+        reads = schedule.reads_in_an_hour(meter.schedule.intervals_ms())
+        if reads > schedule.READS_PER_HOUR:
+            lines.append(
+                f"  warning: this takes some {reads} reads an hour. No more than {schedule.READS_PER_HOUR} "
+                "go out, as the guide advises: what is read most often comes later than set here. "
+                'Set longer intervals, or "off" for what you do not need'
+            )
     return lines
 
 
-def _intervals(schedule: config.ScheduleSection) -> list[str]:
-    return [
-        f"{kind} every {config.duration_text(interval)}" if interval else f"no {kind}"
-        for kind, interval in schedule.model_dump().items()
-    ]
+def _intervals(section: config.ScheduleSection) -> list[str]:
+    found = []
+    for name, interval in section.model_dump().items():
+        kind = name.replace("_", " ")
+        if interval is None:
+            found.append(f"{kind} as its intervals end")
+        else:
+            found.append(f"{kind} every {config.duration_text(interval)}" if interval else f"no {kind}")
+    return found
+
+
+def _time(seconds: int) -> str:
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}"

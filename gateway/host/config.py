@@ -30,6 +30,7 @@ from pydantic import (
 )
 
 from ..errors import ConfigurationError
+from ..transmission import model
 from .links import DEFAULT_BAUD, parse_port
 from .meter_access import read_key
 from .secret_files import find_secret, read_secret
@@ -39,6 +40,7 @@ from .toml_lines import field_lines, nearest_line
 _UNITS_MS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(\d+)\s*(ms|s|min|h|d)")
 _LONGEST_MS = 366 * 86_400_000
+_TIMES_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 # One level of an MQTT topic (MQTT 3.1.1, 4.7), and readable in logs and file names.
 _TOPIC_LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -67,6 +69,22 @@ def duration_text(ms: int) -> str:
         if ms % size == 0:
             return f"{ms // size}{unit}"
     raise AssertionError("every duration is a number of milliseconds")
+
+
+def _profile_interval(value: object) -> int | None:
+    return None if value == "auto" else _interval(parse_duration(value))
+
+
+def _times_of_day(value: object) -> tuple[int, int]:
+    """(begin, end) of "02:00-03:30", in seconds since midnight."""
+    match = _TIMES_OF_DAY.fullmatch(value) if isinstance(value, str) else None
+    if not match:
+        raise ValueError('must be two times of day (UTC) in quotes, such as "02:00-03:30"')
+    hours = [int(part) for part in match.groups()]
+    begin, end = hours[0] * 3600 + hours[1] * 60, hours[2] * 3600 + hours[3] * 60
+    if begin == end:
+        raise ValueError("must end at another time of day than it begins")
+    return begin, end
 
 
 def _interval(value: int) -> int:
@@ -162,6 +180,10 @@ def is_loopback(host: str) -> bool:
 Duration = Annotated[
     int, BeforeValidator(parse_duration), AfterValidator(_interval), WithJsonSchema({"type": "string"})
 ]
+ProfileInterval = Annotated[
+    int | None, BeforeValidator(_profile_interval), WithJsonSchema({"type": "string"})
+]
+TimesOfDay = Annotated[tuple[int, int], BeforeValidator(_times_of_day), WithJsonSchema({"type": "string"})]
 SecretFile = Annotated[Path, BeforeValidator(_secret_file), WithJsonSchema({"type": "string"})]
 KeyFile = Annotated[Path, BeforeValidator(_key_file), WithJsonSchema({"type": "string"})]
 CaFile = Annotated[Path, BeforeValidator(_ca_file), WithJsonSchema({"type": "string"})]
@@ -219,7 +241,21 @@ class ScheduleSection(_Section):
 
     present: Duration = Field(default=10_000, description="present values")
     registers: Duration = Field(default=900_000, description="energy registers and tiers")
+    load_profile: ProfileInterval = Field(
+        default=None, description='intervals of the load profile; "auto": as the meter completes them'
+    )
+    alarms: Duration = Field(default=3_000, description="alarms set and cleared")
+    events: Duration = Field(default=60_000, description="the event logs")
     clock: Duration = Field(default=3_600_000, description="the meter's clock and its drift")
+    mbus: Duration = Field(default=3_600_000, description="M-Bus devices and their last telegrams")
+    self_reads: Duration = Field(
+        default=86_400_000, description="registers that the meter stored at ends of months and seasons"
+    )
+
+    def intervals_ms(self) -> dict[int, int]:
+        """By kind of reading; a kind that follows the meter is not in it."""
+        named = {name.replace("_", "-"): value for name, value in self.model_dump().items()}
+        return {model.KIND_NAMES.index(name): value for name, value in named.items() if value is not None}
 
 
 class MeterSection(_Section):
@@ -234,6 +270,9 @@ class MeterSection(_Section):
     serial: str | None = Field(default=None, description="the serial number it must have; default: any")
     id: Annotated[str, AfterValidator(_meter_id)] | None = Field(
         default=None, description="MeterIndividualId (UUID); default: from manufacturer and serial number"
+    )
+    idle: TimesOfDay | None = Field(
+        default=None, description="times of day (UTC) between which the port is left alone"
     )
     schedule: ScheduleSection = ScheduleSection()
 

@@ -11,7 +11,6 @@ from ..core.gateway import Gateway, last_will
 from ..core.memory_outbox import MemoryOutbox
 from ..core.meter_task import MeterSettings
 from ..errors import ConfigurationError
-from ..transmission import model
 from . import config
 from .links import parse_port
 from .logs import log
@@ -65,17 +64,13 @@ async def run(path: Path, recordings: Path | None = None) -> None:
 
 
 def _meter(section: config.MeterSection, access: MeterAccess) -> MeterSettings:
-    schedule = section.schedule
     return MeterSettings(
         section.name,
         access.open,
         meter_id=section.id,
         serial=section.serial,
-        intervals_ms={
-            model.PRESENT: schedule.present,
-            model.REGISTERS: schedule.registers,
-            model.CLOCK: schedule.clock,
-        },
+        intervals_ms=section.schedule.intervals_ms(),
+        idle_s=section.idle,
     )
 
 

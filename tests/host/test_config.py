@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core import schedule
 from gateway.errors import ConfigurationError
-from gateway.host import config
+from gateway.host import check, config
 from gateway.host.secret_files import find_secret, read_secret
 from gateway.host.toml_lines import field_lines
+from gateway.transmission import model
 
 KEY = "ABCDEFGHIJKLMNOPQRST"
 
@@ -60,6 +62,44 @@ def test_eight_lines_are_enough(directory: Path):
     )
     assert meter.key_file == directory / "meter.key"
     assert found.gateway.id
+
+
+def test_intervals_by_kind(directory: Path):
+    text = """
+[meter.schedule]
+load_profile = "auto"
+self_reads = "12h"
+events = "off"
+"""
+    intervals = load(directory, MINIMAL + text).meter[0].schedule.intervals_ms()
+    assert model.LOAD_PROFILE not in intervals  # the meter's own
+    assert intervals[model.SELF_READ] == 43_200_000 and intervals[model.EVENT] == 0
+    assert intervals[model.ALARM] == 3_000 and intervals[model.MBUS] == 3_600_000
+    again = load(directory, MINIMAL + text.replace("auto", "1h")).meter[0].schedule.intervals_ms()
+    assert again[model.LOAD_PROFILE] == 3_600_000
+    off = load(directory, MINIMAL + text.replace("auto", "off")).meter[0].schedule.intervals_ms()
+    assert off[model.LOAD_PROFILE] == 0
+
+
+def test_defaults_here_are_those_of_the_gateway(directory: Path):
+    intervals = load(directory, MINIMAL).meter[0].schedule.intervals_ms()
+    for kind, interval, *_ in schedule.DEFAULT:
+        assert intervals.get(kind, interval) == interval, model.KIND_NAMES[kind]
+
+
+def test_times_of_day_at_which_the_port_is_left_alone(directory: Path):
+    assert load(directory, MINIMAL).meter[0].idle is None
+    assert load(directory, MINIMAL + 'idle = "22:30-01:15"\n').meter[0].idle == (81_000, 4_500)
+    for wrong in ('"2:00-3:00"', '"24:00-01:00"', '"02:00-02:00"', "2"):
+        assert "meter 1.idle: must" in faults(directory, MINIMAL + f"idle = {wrong}\n")[0]
+
+
+def test_a_schedule_beyond_what_the_guide_advises_is_warned_of(directory: Path):
+    load(directory, MINIMAL)
+    assert "warning" not in "\n".join(check.summary(directory / "gateway.toml"))
+    load(directory, MINIMAL + '[meter.schedule]\npresent = "1s"\n')
+    said = "\n".join(check.summary(directory / "gateway.toml"))
+    assert "warning" in said and "3600" in said
 
 
 def test_no_secret_is_held_or_shown(directory: Path):
