@@ -1,17 +1,14 @@
 """Devices behind the meter, M-Bus and MEP: ET13, ET14, ET16, ET45, ET74 (MEP guide, chapter 4).
 
-ET13 holds security keys from byte 29 of each entry on; nothing here ever reads them.
+ET13 holds security keys from byte 29 of each entry on; nothing here reads so far.
 """
 
 from ..layout import Layout
 from ..types import BYTES, LTIME, TEXT, U8, U16, U32
 from .logs import SHORT_HEADER, WIDE_HEADER
 
-ET13 = Layout(
-    2061,
-    (("devices", (("", BYTES, 8), ("customer_id", TEXT, 20), ("", BYTES, "config_rest")), "devices"),),
-    ("devices",),
-)
+# The part of an M-Bus device's entry from byte 8 on; the whole entry is `config_rest` + 28 bytes long.
+ET13_CUSTOMER = Layout(2061, (("customer_id", TEXT, 20),))
 
 ET14 = Layout(
     2062,
@@ -42,8 +39,8 @@ ET14 = Layout(
     ("devices",),
 )
 
-# An entry of ET16; the billing data that follows is `data_size` bytes less these.
-MBR = Layout(
+# What the data of an M-Bus or MEP device begin with, in ET16 and in the logs.
+DEVICE_DATA = Layout(
     2064,
     (
         ("time", LTIME),  # local
