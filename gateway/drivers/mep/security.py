@@ -203,7 +203,8 @@ class SecuredPort:
 
         security = self._security
         assert security.make_tls is not None
-        levels: tuple[int, ...] = LEVELS if not security.memory.level else LEVELS[::-1]
+        known = security.memory.level
+        levels: tuple[int, ...] = LEVELS if known is None else (known, 1 - known)
         if security.level is not None:
             levels = (security.level,)
         self._tls = self._machine = TlsMachine(security.make_tls, security.key, levels)

@@ -48,8 +48,8 @@ def alert_in(records: bytes) -> "int | None":
         length = records[at + 3] << 8 | records[at + 4]
         body = at + _RECORD_HEADER
         if records[at] == ALERT_RECORD and length == 2 and body + 2 <= len(records):
-            level, code = records[body], records[body + 1]
-            if level == FATAL or code == CLOSE_NOTIFY:
+            code: int = records[body + 1]
+            if records[body] == FATAL or code == CLOSE_NOTIFY:
                 return code
         at = body + length
     return None

@@ -73,9 +73,10 @@ _READY = const(1)
 _WAITING = const(2)
 
 _MAX_REPEATS = const(2)
-# A meter that does not know the identity or key says so each time, and may count it as an alarm. Once can be
-# noise, or the other of its two keys.
-_MAX_REFUSALS = const(2)
+# Each time the meter may count an alarm. A key is refused if it is wrong, if it is the other of the meter's
+# two, or if noise has damaged a part of the handshake that only Finished protects: the last two together
+# take three tries.
+_MAX_REFUSALS = const(3)
 # The same for a meter that knows no TLS.
 _MAX_STRANGE = const(2)
 # How many frames a meter may take for one flight of its handshake.
@@ -265,9 +266,9 @@ class TlsMachine:
         from ..refusals import refusal
         from .responses import RIGHTS
 
-        error = refusal(response[0], self._request, RIGHTS)
+        refused = refusal(response[0], self._request, RIGHTS)
         self._done()
-        return events.FAILED, error
+        return events.FAILED, refused
 
     def _again(self) -> "Event":
         """Nothing or nothing usable came: all over, in a session of its own."""
