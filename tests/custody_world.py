@@ -326,7 +326,7 @@ class Adapter(Node):
         stored = self.world.profiles[self.meter]
         for n in range(self.cursor, min(self.cursor + most, len(stored))):
             if not self.make(PROFILE, n, stored[n][-1], garble):
-                return
+                break
             self.box.set_note(b"cursor", pack(n + 1))
         self.checkpoint()
 
@@ -347,6 +347,7 @@ class Adapter(Node):
         points = [p for p in unpack(self.box.note(b"points") or pack([])) if p[0] < since]
         oldest = points[-1][1] if points else 0
         self.box.set_note(b"cursor", pack(min(self.cursor, oldest)))
+        self.checkpoint()
 
 
 class Concentrator(Node):

@@ -101,6 +101,19 @@ class CustodyMachine(RuleBasedStateMachine):
             self.make_some(i)
             self.world.one_round(worker, 8)
 
+    @rule(rounds=st.integers(1, 12))
+    def cloud_loses_hours(self, rounds):
+        """Restored from a backup that is some hours old, with good business since."""
+        self.cloud_is_backed_up()
+        self.a_busy_hour(rounds, 0)
+        self.cloud_is_restored(-1)
+
+    @rule(i=INDEX, rounds=st.integers(1, 12))
+    def flash_loses_hours(self, i, rounds):
+        self.flash_is_imaged(i)
+        self.a_busy_hour(rounds, 1)
+        self.flash_is_set_back(i, -1)
+
     def make_some(self, i):
         for stored in self.world.profiles.values():
             stored.append([0])

@@ -1,0 +1,159 @@
+"""Commands to a gateway and their results (docs/custody.md, "Commands"): formats, and when to refuse.
+
+Commands go end to end: they are sealed under a key that only the gateway reading the meter and its owner's
+cloud have, so a concentrator on the way can neither make nor change one. A gateway with a clock checks the
+time, and that numbers rise; one without gives out a challenge, good for one command.
+"""
+
+from .._compat import TYPE_CHECKING, const
+from ..errors import FrameError
+from .model import KIND_NAMES
+from .sealing import elements_of, hmac_sha256, seal, unseal
+
+if TYPE_CHECKING:
+    from typing import Any
+
+COMMAND = const(16)
+RESULT = const(17)
+CHALLENGE = const(18)
+
+# Actions, and what their arguments are.
+READ_NOW = const(1)  # kind of reading
+BACKFILL = const(2)  # kind of reading, from and to (UTC seconds, `to` not included)
+SET_INTERVAL = const(3)  # kind of reading, milliseconds (0: the default schedule's)
+SELF_TEST = const(4)  # none
+
+# How a command ended.
+DONE = const(0)
+FAILED = const(1)  # tried, and the text says what came back
+REFUSED = const(2)  # not tried: not allowed here, or nonsense
+EXPIRED = const(3)  # its time is over, or not yet come
+REPEATED = const(4)  # its number was used; the earlier result holds
+UNKNOWN = const(5)  # an action of a later version
+
+# The longest a command may be valid, and by how much clocks may differ (seconds).
+MAX_VALIDITY = const(86400)
+MAX_SKEW = const(300)
+
+_KIND = (0, len(KIND_NAMES) - 1)
+_U32 = (0, 0xFFFFFFFF)
+_U63 = (0, 0x7FFFFFFFFFFFFFFF)
+_ARGUMENTS = {READ_NOW: (_KIND,), BACKFILL: (_KIND, _U32, _U32), SET_INTERVAL: (_KIND, _U32), SELF_TEST: ()}
+_MAX_TEXT = const(1024)
+
+
+def command_key(credential: bytes) -> bytes:
+    """The end-to-end key from the credential that cloud and gateway share for the meter."""
+    return hmac_sha256(credential, b"osgp-gateway command key 1")
+
+
+class Command:
+    """`number`: rises from command to command and is never used twice. `issued`, `expires`: UTC seconds.
+    `challenge`: 8 bytes that the gateway gave out, or b"" where its clock is to be used. `action` with
+    `arguments` as above; unknown actions decode, to be answered with UNKNOWN."""
+
+    def __init__(
+        self,
+        number: int,
+        issued: int,
+        expires: int,
+        challenge: bytes,
+        action: int,
+        arguments: "tuple[Any, ...]",
+    ) -> None:
+        self.number = number
+        self.issued = issued
+        self.expires = expires
+        self.challenge = challenge
+        self.action = action
+        self.arguments = arguments
+
+    def encode(self, key: bytes, meter: bytes) -> bytes:
+        """Raises FrameError when arguments don't fit the action."""
+        _check_arguments(self.action, list(self.arguments))
+        return seal(
+            key,
+            meter,
+            COMMAND,
+            [self.number, self.issued, self.expires, self.challenge, self.action, self.arguments],
+        )
+
+    def verdict(self, now: "int | None", last: int, challenge: bytes) -> int:
+        """DONE if it may be executed, else REPEATED, EXPIRED or UNKNOWN.
+
+        `now`: UTC seconds, or None without a trusted clock; then only `challenge`, the one given out and
+        not yet answered (b"": none), proves that the command is fresh. `last`: the highest number taken so
+        far, kept durably by whoever has a place for it; take the number, and the challenge, before executing.
+        """
+        verdict: int = DONE
+        if self.number <= last:
+            verdict = REPEATED
+        elif self.action not in _ARGUMENTS:
+            verdict = UNKNOWN
+        elif self.challenge or now is None:
+            if not challenge or self.challenge != challenge:
+                verdict = EXPIRED
+        elif not self.issued - MAX_SKEW <= now < self.expires or self.expires - self.issued > MAX_VALIDITY:
+            verdict = EXPIRED
+        return verdict
+
+
+class Result:
+    """`number`, `challenge`: of the command. `status`: how it ended; `text`: for people, 1,024 bytes."""
+
+    def __init__(self, number: int, challenge: bytes, status: int, text: str = "") -> None:
+        self.number = number
+        self.challenge = challenge
+        self.status = status
+        self.text = text
+
+    def encode(self, key: bytes, meter: bytes) -> bytes:
+        if len(self.text.encode()) > _MAX_TEXT:
+            raise FrameError("the text of a result is too long: %d bytes are allowed" % _MAX_TEXT)
+        return seal(key, meter, RESULT, [self.number, self.challenge, self.status, self.text])
+
+
+class Challenge:
+    """A gateway without a clock: a command with these 8 bytes will be taken, once. `last`: the highest
+    number it has taken."""
+
+    def __init__(self, challenge: bytes, last: int) -> None:
+        self.challenge = challenge
+        self.last = last
+
+    def encode(self, key: bytes, meter: bytes) -> bytes:
+        return seal(key, meter, CHALLENGE, [self.challenge, self.last])
+
+
+def decode(meter: bytes, payload: bytes, key: bytes) -> "Command | Result | Challenge":
+    """Raises FrameError for everything that is not a whole, authentic message about `meter`."""
+    kind, elements = unseal(key, meter, payload)
+    if kind == COMMAND:
+        number, issued, expires, challenge, action, arguments = elements_of(
+            elements, _U63, _U63, _U63, bytes, _U32, list
+        )
+        _check_challenge(challenge)
+        _check_arguments(action, arguments)
+        return Command(number, issued, expires, challenge, action, tuple(arguments))
+    if kind == RESULT:
+        number, challenge, status, text = elements_of(elements, _U63, bytes, (0, 255), str)
+        _check_challenge(challenge)
+        if len(text.encode()) > _MAX_TEXT:
+            raise FrameError("the text of a result is too long")
+        return Result(number, challenge, status, text)
+    if kind == CHALLENGE:
+        challenge, last = elements_of(elements, 8, _U63)
+        return Challenge(challenge, last)
+    raise FrameError("kind %d is no command, result or challenge" % kind)
+
+
+def _check_challenge(challenge: bytes) -> None:
+    if len(challenge) not in (0, 8):
+        raise FrameError("a challenge has 8 bytes, or none")
+
+
+def _check_arguments(action: int, arguments: "list[Any]") -> None:
+    if action in _ARGUMENTS:
+        elements_of(arguments, *_ARGUMENTS[action])
+        if action == BACKFILL and arguments[1] >= arguments[2]:
+            raise FrameError("a backfill ends before it begins")
