@@ -1,4 +1,4 @@
-"""Devices behind a meter, in ET11 to ET16, ET36, ET45, ET54 and ET74, by the MEP guide's own formulas. Portable."""
+"""Devices behind a meter, in ET11 to ET16, ET36, ET45, ET54, ET74, by the guide's own formulas. Portable."""
 
 from tests.fake_logs import stamp
 from tests.fake_meter import bt01, put, standard

@@ -188,8 +188,8 @@ async def _readings(tables: "Tables", handle: int, data: bytes, execution: int =
     return readings
 
 
-async def _entry(tables: "Tables", ring: Ring, place: int) -> bytes:
-    """An entry, as long as it says it is."""
+async def _entry(tables: "Tables", ring: Ring, place: int) -> "tuple[bytes, bytes]":
+    """Of an entry, what its mark is made of, and as much of it as it says it has."""
     raw = await ring.read(place, 0, _PROBE)
     # The length counts from the identifier or from the handle on (the guide's words fit both).
     size = min(ring.size, 4 + (raw[0] | raw[1] << 8))
@@ -199,7 +199,7 @@ async def _entry(tables: "Tables", ring: Ring, place: int) -> bytes:
         piece = await ring.read(place, at, min(size - at, limit))
         raw += piece
         at += len(piece)
-    return raw[:size]
+    return raw[:_PROBE], raw[:size]
 
 
 async def _recurring(tables: "Tables", ring: Ring, which: int, raw: "bytes | None") -> "Step | None":
@@ -215,20 +215,20 @@ async def _recurring(tables: "Tables", ring: Ring, which: int, raw: "bytes | Non
         entries = []
         for i in range(count):
             place = (first + i) % ring.count
-            entries.append((place, await _entry(tables, ring, place)))
+            entries.append((place,) + await _entry(tables, ring, place))
         written = ring.written(head, await ring.head())
         if written is None:
             continue
         items: list[Reading] = []
         moved = False
-        for place, entry in entries:
+        for place, probe, entry in entries:
             if ring.lost(place, head, written):
                 continue
             moved = True
             sequence = head[2] - (head[1] - place) % ring.count & 0xFFFF
             lost = not known and mark and not which and sequence != (mark_sequence(mark) + 1 & 0xFFFF)
             known = True
-            cursor.marks[which] = ring.mark(place, sequence, entry)
+            cursor.marks[which] = ring.mark(place, sequence, probe)
             fields = RECURRING_ENTRY.decode(entry, {}) if len(entry) >= _ENTRY else {"handle": 0}
             if not fields["handle"]:
                 continue
