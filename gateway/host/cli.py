@@ -41,7 +41,18 @@ EncryptOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 WhatArgument = Annotated[
-    list[str], typer.Argument(metavar="WHAT...", help="identity, clock, registers, present, or all.")
+    list[str],
+    typer.Argument(
+        metavar="WHAT...",
+        help="identity, clock, registers, present, self-reads, load-profile, alarms, events, mbus, or all.",
+    ),
+]
+SinceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Read what the meter stores from then on, as in 2026-01-01T00:00:00Z; else all that it has.",
+    ),
 ]
 
 
@@ -84,6 +95,7 @@ def read(
     what: WhatArgument,
     port: PortOption,
     key_file: KeyFileOption,
+    since: SinceOption = None,
     as_json: JsonOption = False,
     baud: BaudOption = 9600,
     encrypt: EncryptOption = False,
@@ -92,7 +104,8 @@ def read(
     from . import read as reading
 
     kinds = reading.parse_kinds(what)
-    asyncio.run(reading.read(_access(port, key_file, baud, encrypt), kinds, as_json))
+    begin = reading.parse_since(since)
+    asyncio.run(reading.read(_access(port, key_file, baud, encrypt), kinds, as_json, begin))
 
 
 @app.command()
@@ -147,6 +160,7 @@ def record(
     ],
     port: PortOption,
     key_file: KeyFileOption,
+    since: SinceOption = None,
     baud: BaudOption = 9600,
     encrypt: EncryptOption = False,
 ) -> None:
@@ -158,10 +172,11 @@ def record(
     from . import read as reading
 
     kinds = reading.parse_kinds(what)
+    begin = reading.parse_since(since)
     access = _access(port, key_file, baud, encrypt)
     recorder = access.record_to(output)
     try:
-        asyncio.run(reading.read(access, kinds, as_json=False))
+        asyncio.run(reading.read(access, kinds, as_json=False, since=begin))
     finally:
         recorder.close()
         if not recorder.failure:

@@ -1,28 +1,29 @@
-"""`osgp-gateway read`: what a meter says now, directly over its port."""
+"""`osgp-gateway read`: what a meter says now, and what it has stored, directly over its port."""
 
 from __future__ import annotations
 
-import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from ..c1219.readers.identity import identify
 from ..c1219.tables import Tables
+from ..core import cursors
 from ..core.meter_task import read_kind
-from ..errors import ConfigurationError
+from ..errors import AuthenticationError, ConfigurationError, GatewayError, ProtocolError, Refused, TableError
 from ..transmission import ids, model
-from ..transmission.model import Reading
-from ..transmission.platform_json import format_time, property_id
+from ..transmission.model import Series, Timestamp
+from ..transmission.platform_json import format_time, parse_time
 from .meter_access import MeterAccess
-from .values import meaning, value_text
+from .show import About, Item, json_lines, print_tables, total_rows
 
-# The kinds that have a reader, in the order in which `all` reads them.
+# Those that have a reader, in the order in which `all` reads them.
 KINDS = {
-    model.KIND_NAMES[kind]: kind for kind in (model.IDENTITY, model.CLOCK, model.REGISTERS, model.PRESENT)
+    name: kind for kind, name in enumerate(model.KIND_NAMES) if kind not in (model.SELF_READ, model.FOREIGN)
 }
+
+_BAD_ANSWERS = 3  # in a row
+_STANDING = 5  # steps that bring nothing and do not move; what is recorded meanwhile may cause some
 
 
 def parse_kinds(words: list[str]) -> list[int]:
@@ -36,54 +37,117 @@ def parse_kinds(words: list[str]) -> list[int]:
     return [KINDS[word] for word in named]
 
 
-async def read(access: MeterAccess, kinds: list[int], as_json: bool) -> None:
-    """Print each kind as soon as it is read. Raises LinkError, MeterError or TableError."""
+def parse_since(text: str | None) -> int | None:
+    """UTC seconds of --since. Raises ConfigurationError."""
+    if text is None:
+        return None
+    try:
+        seconds = parse_time(text, "--since").seconds
+    except GatewayError as error:
+        raise ConfigurationError(str(error)) from None
+    if seconds < 0:
+        raise ConfigurationError(f"--since {text} is before 1970: no meter has stored anything then")
+    return seconds
+
+
+async def read(access: MeterAccess, kinds: list[int], as_json: bool, since: int | None = None) -> None:
+    """Print each kind as soon as it is read. What the meter stores is read from `since` (UTC seconds) on.
+
+    Raises LinkError or MeterError. What the meter refuses, or has wrong, does not keep the kinds behind it
+    from being read; it is told at the end.
+    """
     meter = await access.open()
+    failures = []
     try:
         tables = Tables(meter)
         who = await identify(tables)
-        meter_id = ids.meter_individual_id(who.manufacturer, who.serial)
-        about = {"meterId": ids.format_uuid(meter_id), "serial": who.serial}
+        about = About(ids.meter_individual_id(who.manufacturer, who.serial), who.serial)
         for kind in kinds:
-            for reading in await read_kind(kind, tables):
-                if as_json:
-                    print(json.dumps(as_object(reading, about), ensure_ascii=False), flush=True)
-                else:
-                    print_table(reading, about)
+            try:
+                await _read_kind(tables, kind, as_json, since, about)
+            except (Refused, TableError) as error:
+                failures.append(f"{model.KIND_NAMES[kind]} can't be read: {error}")
     finally:
         await meter.close()
+    if failures:
+        raise GatewayError("\n".join(failures))
 
 
-def as_object(reading: Reading, about: dict[str, str]) -> dict[str, Any]:
-    """One line of --json. `value` is a decimal string (or text), `unit` null where none applies."""
-    values = []
-    for value in reading.values:
-        entry = {"property": property_id(value.prop), "value": value_text(value), "unit": value.unit}
-        if value.date is not None:
-            entry["date"] = format_time(value.date)
-        values.append(entry)
-    return {
-        "kind": model.KIND_NAMES[reading.kind],
-        **about,
-        "readingTime": format_time(reading.time),
-        "values": values,
-    }
+async def _read_kind(tables: Tables, kind: int, as_json: bool, since: int | None, about: About) -> None:
+    if kind not in cursors.KINDS:
+        _show(await _patiently(read_kind, kind, tables), as_json, None, about)
+        return
+    all_items: list[Item] = []
+    progress = _Progress(kind)
+    try:
+        async for items in _stored(tables, kind, since):
+            progress.step(items)
+            if as_json:
+                _show(items, True, since, about)
+            else:
+                all_items += items
+    finally:
+        progress.end()
+        if not as_json:
+            _show(all_items, False, since, about)
+    if not as_json and not all_items:
+        print(f"{model.KIND_NAMES[kind]} of meter {about.serial}: none")
 
 
-def print_table(reading: Reading, about: dict[str, str]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("property", no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("unit", no_wrap=True)
-    with_dates = any(value.date is not None for value in reading.values)
-    if with_dates:
-        table.add_column("at", no_wrap=True)
-    table.add_column("meaning")
-    for value in reading.values:
-        cells = [property_id(value.prop), value_text(value), value.unit or ""]
-        if with_dates:
-            cells.append(format_time(value.date) if value.date else "")
-        table.add_row(*cells, meaning(value.prop))
-    # Apart from the table, whose title would be folded to the table's width.
-    print(f"{model.KIND_NAMES[reading.kind]} of meter {about['serial']}, {format_time(reading.time)}")
-    Console().print(table)
+async def _stored(tables: Tables, kind: int, since: int | None) -> AsyncIterator[Sequence[Item]]:
+    """What the meter stores of a kind, step by step, oldest first."""
+    read_step, cursor_since = cursors.reader(kind)
+    cursor = None if since is None else cursor_since(since)
+    standing = 0
+    while standing < _STANDING:
+        step = await _patiently(read_step, tables, cursor)
+        if step.items:
+            yield step.items
+        if not step.more:
+            return
+        standing = 0 if step.items or step.cursor != cursor else standing + 1
+        cursor = step.cursor
+    raise TableError("it does not stand still long enough to be read: try again")
+
+
+async def _patiently(ask: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+    """The answer; a good link gives a bad one now and then (MEP guide, 0B), so it is asked again."""
+    for _ in range(_BAD_ANSWERS - 1):
+        try:
+            return await ask(*arguments)
+        except (AuthenticationError, ProtocolError):
+            pass
+    return await ask(*arguments)
+
+
+def _show(items: Sequence[Item], as_json: bool, since: int | None, about: About) -> None:
+    if as_json:
+        for line in json_lines(items, about, since):
+            print(line)
+        sys.stdout.flush()
+    else:
+        print_tables(items, about, since)
+
+
+class _Progress:
+    """How far a long backfill is, on a terminal's last line."""
+
+    def __init__(self, kind: int) -> None:
+        self._kind = kind
+        self._rows = 0
+        self._steps = 0
+        self._shown = False
+
+    def step(self, items: Sequence[Item]) -> None:
+        self._rows += total_rows(items)
+        self._steps += 1
+        if self._steps > 1 and sys.stderr.isatty():
+            last = items[-1]
+            time = Timestamp(last.times[-1]) if isinstance(last, Series) else last.time
+            text = f"{model.KIND_NAMES[self._kind]}: {self._rows} read, up to {format_time(time)}"
+            print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
+            self._shown = True
+
+    def end(self) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..transmission.model import Timestamp, Value
+from ..transmission.model import ALARM, Event, Timestamp, Value
 from ..transmission.platform_json import format_number, format_time
 from ..transmission.registry_descriptions import description
 
@@ -24,3 +24,10 @@ def value_text(value: Value) -> str:
 def utc_text(utc_ms: int) -> str:
     """Milliseconds since 1970 as 2026-11-22T13:54:28.123Z."""
     return format_time(Timestamp(utc_ms // 1000, f"{utc_ms % 1000:03d}"))
+
+
+def event_text(event: Event) -> str:
+    """What happened, in words; empty for a code that the guides do not name."""
+    if event.kind == ALARM:
+        return "set" if event.argument == b"\x01" else "cleared"
+    return ""
