@@ -6,8 +6,9 @@ from typing import Protocol
 from .faults import Faults
 from .image import Image, et
 from .mep_server import MepServer
-from .optical_server import DenialOfService, OpticalServer
+from .optical_server import OpticalServer
 from .pacing import REQUEST_EVERY_MS, Piece, pieces
+from .port_settings import multiple_clients
 
 # ET13: a configuration entry has 66 bytes, the first MEP client's is the fifth, the second one's the sixth.
 _ET13_ENTRY = 66
@@ -18,6 +19,8 @@ _ALERT_FLAGS_OFFSET = 8
 _ET50_RECORD = 35 + 6 * 6
 _CLIENT_FLAGS_OFFSET = 30
 _REGISTERED = 1
+# Alert flags that a client has to ask for, by its flags in ET50.
+_WANTS = {1 << 3: 1 << 2, 1 << 4: 1 << 3}
 
 _BAUD_RATES = (9600, 300, 600, 1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 115200)
 
@@ -26,8 +29,9 @@ _BAUD_RATES = (9600, 300, 600, 1200, 2400, 4800, 9600, 14400, 19200, 28800, 3840
 _GAP_MS = 50
 _GAP_FAST_MS = 200
 
-# ET51 (optical guide, chapter 1): the optical port's limits, in seconds.
-_DOS_FLAG = 1
+
+# Whether the meter has power, and how often that has failed: with it go all sessions.
+Supply = Callable[[], tuple[bool, int]]
 
 
 class Channel(Protocol):
@@ -68,7 +72,7 @@ class MepChannel:
 
     request_every_ms = REQUEST_EVERY_MS
 
-    def __init__(self, image: Image, server: MepServer, faults: Faults, number: int) -> None:
+    def __init__(self, image: Image, server: MepServer, faults: Faults, number: int, supply: Supply) -> None:
         self.server = server
         self.number = number
         self.requests = 0
@@ -76,6 +80,8 @@ class MepChannel:
         self.optical: OpticalChannel | None = None
         self._image = image
         self._faults = faults
+        self._supply = supply
+        self._cuts = 0
         entry = (_ET13_FIRST_CLIENT + number - 1) * _ET13_ENTRY
         self._baud_at = entry + _BAUD_OFFSET
         self._alerts_at = entry + _ALERT_FLAGS_OFFSET
@@ -101,6 +107,13 @@ class MepChannel:
         """Set alert flags (ET13.8 of this client's entry); a registered client hears of it."""
         self._image.write(et(13), self._alerts_at, bytes([flags]))
 
+    def add_alert(self, flag: int) -> None:
+        """Set one alert flag more, if the client wants to hear of it (ET50.30: M-Bus, delta data)."""
+        wanted = self._image.read(et(50))[self._flags_at]
+        if wanted & _WANTS[flag]:
+            held = self._image.read(et(13))[self._alerts_at]
+            self.raise_alert(held | flag)
+
     def pieces(self, length: int, baud: int) -> list[Piece]:
         return pieces(length, baud)
 
@@ -108,7 +121,7 @@ class MepChannel:
         self.server.gap_ms = max(_GAP_MS if paced else _GAP_FAST_MS, least_ms)
 
     def receive(self, data: bytes, now_ms: int) -> list[bytes]:
-        if self._faults.silent or self._shut_out():
+        if self._shut_out():
             return []
         self._image.channel = self.number
         responses = self.server.receive(data, now_ms)
@@ -131,12 +144,17 @@ class MepChannel:
 
     def _alerting(self) -> bool:
         flags = self._image.read(et(13))[self._alerts_at]
-        quiet = self._faults.silent or self._shut_out()
-        self.server.alerting = bool(flags) and self.registered and not quiet
+        self.server.alerting = bool(flags) and self.registered and not self._shut_out()
         return self.server.alerting
 
     def _shut_out(self) -> bool:
-        """The optical port has the UART."""
+        """No one listens: no power, no second client, or the optical port has the UART."""
+        powered, cuts = self._supply()
+        if cuts != self._cuts:
+            self._cuts = cuts
+            self.server.power_cut()
+        if not powered or self._faults.silent or (self.number > 1 and not multiple_clients(self._image)):
+            return True
         return self.optical is not None and self.optical.server.holds_uart
 
 
@@ -146,10 +164,12 @@ class OpticalChannel:
 
     request_every_ms = 0
 
-    def __init__(self, server: OpticalServer, faults: Faults) -> None:
+    def __init__(self, server: OpticalServer, faults: Faults, supply: Supply) -> None:
         self.server = server
         self.overheard: Callable[[bytes], None] = lambda _data: None
         self._faults = faults
+        self._supply = supply
+        self._cuts = 0
 
     @property
     def baud(self) -> int:
@@ -162,12 +182,10 @@ class OpticalChannel:
         self.server.stretch(least_ms)
 
     def receive(self, data: bytes, now_ms: int) -> list[bytes]:
-        if self._faults.silent:
-            return []
-        return self._spoiled(self.server.receive(data, now_ms))
+        return [] if self._dead() else self._spoiled(self.server.receive(data, now_ms))
 
     def tick(self, now_ms: int) -> list[bytes]:
-        return self._spoiled(self.server.tick(now_ms))
+        return [] if self._dead() else self._spoiled(self.server.tick(now_ms))
 
     def due_in_ms(self, now_ms: int) -> int | None:
         return self.server.due_in_ms(now_ms)
@@ -178,18 +196,13 @@ class OpticalChannel:
     def sent(self, data: bytes) -> None:
         pass
 
+    def _dead(self) -> bool:
+        powered, cuts = self._supply()
+        if cuts != self._cuts:
+            self._cuts = cuts
+            self.server.power_cut()
+        return not powered or self._faults.silent
+
     def _spoiled(self, out: list[bytes]) -> list[bytes]:
         # Faults count responses; ACK and NAK are none.
         return [self._faults.spoil(data) if len(data) > 1 else data for data in out]
-
-
-def denial_of_service(image: Image, offset: int | None) -> DenialOfService:
-    """The limits of optical sessions: from ET55 at `offset`, or from ET51 (offset None)."""
-    if offset is None:
-        held = image.read(et(51))
-        flag, limits = held[0] & _DOS_FLAG, held[4:8]
-    else:
-        held = image.read(et(55))
-        flag, limits = held[offset] & _DOS_FLAG, held[offset + 1 : offset + 5]
-    seconds = int.from_bytes(limits[:2], "little"), int.from_bytes(limits[2:], "little")
-    return DenialOfService(bool(flag), 1000 * seconds[0], 1000 * seconds[1])

@@ -1,4 +1,4 @@
-"""The meter's side of the MEP protocol, a machine without I/O (MEP guide, chapter 2, RC4 security).
+"""The meter's side of the MEP protocol, a machine without I/O (MEP guide, chapter 2).
 
 Bytes and the time go in, response frames come out. Who calls it paces the line.
 """
@@ -6,13 +6,16 @@ Bytes and the time go in, response frames come out. Who calls it paces the line.
 from collections.abc import Callable
 
 from .security import DIGEST_BYTES, digest, exchange_cipher
+from .tls_server import CODES as TLS_CODES
+from .tls_server import TlsServer
 
 # A message is at most this long, without its two length bytes (chapter 2, overview).
 MAX_MESSAGE = 476
 _SEQUENCE_BYTES = 4
 _LENGTH_BYTES = 2
-# The shortest request: a code, the sequence number and the digest.
+# The shortest request: a code, the sequence number and the digest; or a TLS code and a byte.
 _MIN_MESSAGE = 1 + _SEQUENCE_BYTES + DIGEST_BYTES
+_MIN_TLS_MESSAGE = 2
 
 # Response codes (table 2.5).
 OK = 0x00
@@ -45,6 +48,9 @@ class MepServer:
     "Response timeout"); without, they get 0C ("RC4 Authentication": the guide says both). `first` is the
     first number of the window counted from the one that 0C names: 0 when that is the next number (table
     2.5), 1 when it is the last one (the worked example).
+
+    With `tls` the port speaks TLS too; RC4 messages are refused while a session stands, and always when
+    `tls_required` says so.
     """
 
     def __init__(
@@ -54,6 +60,8 @@ class MepServer:
         basic_key: bytes | None,
         sequence: int,
         gap_ms: int = 50,
+        tls: TlsServer | None = None,
+        tls_required: Callable[[], bool] = lambda: False,
     ) -> None:
         self._service = service
         self._keys = [(key, advanced) for key, advanced in ((advanced_key, True), (basic_key, False)) if key]
@@ -63,6 +71,8 @@ class MepServer:
         self.gap_ms = gap_ms
         self.repeats_answered = True
         self.first = 0
+        self.tls = tls
+        self._tls_required = tls_required
         self.alerting = False
         self.refuse: Callable[[], bool] = lambda: False
         self._pending = bytearray()
@@ -83,7 +93,7 @@ class MepServer:
         responses = []
         while len(self._pending) >= _LENGTH_BYTES:
             length = int.from_bytes(self._pending[:_LENGTH_BYTES], "big")
-            if length and not _MIN_MESSAGE <= length <= MAX_MESSAGE:
+            if length and not self._least() <= length <= MAX_MESSAGE:
                 # No request has this length, so no one knows where the next begins: wait for a pause.
                 self._pending.clear()
                 self._dropping = True
@@ -96,6 +106,19 @@ class MepServer:
                 self._hold_alerts_until = now_ms + _ALERT_MS
                 responses.append(self._answer(body))
         return responses
+
+    def _least(self) -> int:
+        """The shortest message that can begin like this one."""
+        if self.tls is None or (len(self._pending) > _LENGTH_BYTES and self._pending[2] not in TLS_CODES):
+            return _MIN_MESSAGE
+        return _MIN_TLS_MESSAGE
+
+    def power_cut(self) -> None:
+        """What lives in the meter's memory only is gone: a TLS session, the last response."""
+        self.line_lost()
+        self._repeat = None
+        if self.tls is not None:
+            self.tls.forget()
 
     def line_lost(self) -> None:
         """Forget an unfinished request: who sent it is gone."""
@@ -121,7 +144,14 @@ class MepServer:
     def _answer(self, body: bytes) -> bytes:
         if self.repeats_answered and self._repeat is not None and self._repeat[0] == body:
             return self._repeat[1]
+        if self.tls is not None and body[0] in TLS_CODES:
+            message = self.tls.answer(body)
+            frame = len(message).to_bytes(_LENGTH_BYTES, "big") + message
+            self._repeat = (body, frame)
+            return frame
         covered, received = body[:-DIGEST_BYTES], body[-DIGEST_BYTES:]
+        if self.tls is not None and (self.tls.established or self._tls_required()):
+            return _frame(bytes([AUTHENTICATION_FAILURE]), covered, self._keys[-1][0])
         for key, advanced in self._keys:
             for encrypted in (False, True):
                 cipher = exchange_cipher(key, received) if encrypted else None

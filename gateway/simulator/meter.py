@@ -5,22 +5,36 @@ from collections.abc import Callable
 from random import Random
 
 from .. import clock
-from . import definitions, measured, profile_tables, truth
+from ..errors import ConfigurationError
+from . import (
+    definitions,
+    life_tables,
+    measured,
+    port_settings,
+    profile_tables,
+    scenario,
+    tou,
+    truth,
+)
 from .calendar import DAY_MS, LocalTime
-from .channels import MepChannel, OpticalChannel, denial_of_service
+from .channels import MepChannel, OpticalChannel
 from .faults import Faults
 from .generations import DEFAULT_FIRMWARE, Generation, generation
+from .happenings import HAPPENINGS
 from .household import Household
 from .image import Image, et
 from .life import Life
+from .mbus_devices import household_devices
 from .measured import Counters
 from .mep_server import MepServer
-from .optical_server import DenialOfService, OpticalServer
+from .optical_server import OpticalServer
 from .optical_session import OpticalKeys
 from .procedures import Procedures
 from .profile import Configuration, standard
 from .registers import WH_MS, Registers
+from .scenario import Happening
 from .service import TableService
+from .tls_server import TlsServer
 from .transactions import Transactions
 from .world import World
 
@@ -28,18 +42,18 @@ from .world import World
 _LEAST_OFFSET = -12 * 60
 _MOST_OFFSET = 14 * 60
 
-# ET55, behind the energy unit: the optical port's limits on meters with two MEP clients.
-_ET55_OPTICAL = 41
-
 
 class VirtualMeter:
     """A meter with its state; transports (listen.py) carry its bytes.
 
     `key` is the MEP advanced key, `basic_key` the MEP basic key, 16 bytes each; one of them may be None.
-    `start_ms` is the UTC instant (ms since 1970) at which it comes to life, by default now; from there it
-    runs on `monotonic`. With `optical_keys` it has an optical port. The same seed, start and generation
-    give the same values at the same instants. `profile` is what the load profile records; with
-    `history_days` the meter has been at work for so long already.
+    `security` is what the MEP ports speak: rc4, tls, or both. Of two `clients` each has a MEP port; with one
+    only the first port is in use. With `optical_keys` there is an optical port.
+
+    `start_ms` is the UTC instant (ms since 1970) at which the meter comes to life, by default now; from there
+    it runs on `monotonic`. The same seed, start and generation give the same values at the same instants.
+    `profile` is what the load profile records; with `history_days` the meter has been at work for so long
+    already. `life` says what happens to it: "none", "quiet", "busy", or a list of happenings.
     """
 
     def __init__(
@@ -55,10 +69,16 @@ class VirtualMeter:
         local: LocalTime | None = None,
         profile: Configuration | None = None,
         history_days: int = 0,
+        life: str | list[Happening] = "none",
         monotonic: Callable[[], int] = clock.monotonic_ms,
         optical_keys: OpticalKeys | None = None,
+        security: str = port_settings.RC4,
+        clients: int = 1,
     ) -> None:
         self.generation = firmware if isinstance(firmware, Generation) else generation(firmware)
+        _check_ports(self.generation, security, clients)
+        self._security = security
+        self._clients = clients
         chance = Random("%d meter" % seed)
         self.serial = serial if serial is not None else "%016d" % chance.randrange(10**15)
         self.faults = Faults(seed)
@@ -70,9 +90,8 @@ class VirtualMeter:
         self.counters = Counters(chance.randrange(90_000), chance.randrange(12))
         self.registers = Registers(self.world, self.generation.tiers)
         self.image = Image()
-        self._profile_chance = chance.getrandbits(24)
-        self.life = Life(self, profile or standard(profile_tables.sets_of(self.generation)))
-        self.image.before_access = lambda: self.life.advance(self.run_ms())
+        self._seed = seed
+        self.life = self._new_life(profile or standard(profile_tables.sets_of(self.generation)))
         self._fill()
         self.service = TableService(self.image)
         self.procedures = Procedures(self.image)
@@ -87,6 +106,9 @@ class VirtualMeter:
         ]
         self.mep = self.ports[0].server
         self.optical = self._optical_port(optical_keys) if optical_keys else None
+        scenario.begin(self, life, seed)
+        # Only now is everything there that a life may touch.
+        self.image.before_access = self._look
 
     def run_ms(self) -> int:
         """The instant of the world the meter lives in, ms since 1970."""
@@ -110,13 +132,23 @@ class VirtualMeter:
 
     def configure_profile(self, configuration: Configuration) -> None:
         """The utility changes what the load profile records: it starts anew, and dimensions move."""
+        self._now(lambda _: self.take_profile(configuration))
 
-        def change(run_ms: int) -> None:
-            self.life.configure_profile(configuration, run_ms)
-            self._define()
-            self.bump_definitions()
+    def take_profile(self, configuration: Configuration) -> None:
+        """configure_profile for what happens within a life."""
+        self.life.configure_profile(configuration, self.life.now_ms)
+        life_tables.define(self)
+        self.bump_definitions()
 
-        self._now(change)
+    def at(self, run_ms: int, happening: str, *arguments: object) -> None:
+        """Let something of HAPPENINGS (happenings.py) happen at a moment of run time."""
+        action = HAPPENINGS[happening]
+        self.life.plan(run_ms, lambda now: action(self, now, *arguments))
+
+    def happen(self, happening: str, *arguments: object) -> None:
+        """Let something of HAPPENINGS happen now."""
+        action = HAPPENINGS[happening]
+        self._now(lambda now: action(self, now, *arguments))
 
     def _now(self, action: Callable[[int], None]) -> None:
         now = self.run_ms()
@@ -174,7 +206,7 @@ class VirtualMeter:
         self.counters = Counters()
         self.world = self._new_world(self.local, self.run_ms())
         self.registers = Registers(self.world, self.generation.tiers)
-        self.life = Life(self, self.life.configuration)
+        self.life = self._new_life(self.life.configuration)
         self._define()
         self._identify()
 
@@ -182,7 +214,9 @@ class VirtualMeter:
         """The utility changes what the meter records: dimensions move, and with them the IDT version."""
         if g.tiers != self.generation.tiers:
             raise ValueError("the number of tiers belongs to the firmware")
+        self.life.advance(self.run_ms())
         self.generation = g
+        self.life.resize()
         self._define()
         self.bump_definitions()
 
@@ -228,23 +262,35 @@ class VirtualMeter:
         return self.ports[0].due_in_ms(now_ms)
 
     def _mep_port(self, number: int, key: bytes | None, basic_key: bytes | None, sequence: int) -> MepChannel:
-        server = MepServer(self.service.answer, key, basic_key, sequence)
+        tls = None
+        if self._security != port_settings.RC4:
+            tables = TableService(self.image, port_settings.MAX_TLS_READ)
+            tls = TlsServer(tables.answer, key, basic_key)
+        server = MepServer(
+            self.service.answer,
+            key,
+            basic_key,
+            sequence,
+            tls=tls,
+            tls_required=lambda: port_settings.tls_required(self.image, number),
+        )
         server.refuse = self.faults.refuses
-        return MepChannel(self.image, server, self.faults, number)
+        return MepChannel(self.image, server, self.faults, number, self.supply)
+
+    def supply(self) -> tuple[bool, int]:
+        """Whether there is power, and how often that has failed."""
+        self.life.advance(self.run_ms())
+        return self.life.powered, len(self.world.outages)
 
     def _optical_port(self, keys: OpticalKeys) -> OpticalChannel:
         g = self.generation
-        server = OpticalServer(self.image, keys, shared=not g.gen4, denial=self._denial_of_service)
-        port = OpticalChannel(server, self.faults)
+        server = OpticalServer(
+            self.image, keys, shared=not g.gen4, denial=lambda: port_settings.denial_of_service(self.image, g)
+        )
+        port = OpticalChannel(server, self.faults, self.supply)
         if not g.gen4:
             self.ports[0].optical = port
         return port
-
-    def _denial_of_service(self) -> DenialOfService:
-        """ET55 holds the optical port's limits on meters with two MEP clients (ET54.0.8), else ET51."""
-        multiple = self.image.read(et(54))[1] & 1
-        offset = definitions.et55_varying(self.generation) + _ET55_OPTICAL if multiple else None
-        return denial_of_service(self.image, offset)
 
     # The memory.
 
@@ -269,12 +315,9 @@ class VirtualMeter:
         image.keep(et(51), definitions.et51(g))
         image.keep(et(55), definitions.et55(g))
         image.compute(et(70), lambda: definitions.et70(g, image.channel))
-        if g.number >= (3, 0):
-            image.keep(et(36), definitions.et36())
-        image.keep(et(62), profile_tables.et62(g))
-        image.compute(63, lambda: profile_tables.bt63(self.life.profile))
-        image.compute(et(21), lambda: profile_tables.et21(g, self.life.profile, self.local))
+        life_tables.fill(self)
         image.write(et(54), 0, definitions.et54_flags(g))
+        port_settings.set_up(image, g, self._security, self._clients)
         image.keep(53, measured.bt53(self.local))
         image.compute(0, lambda: definitions.bt00(g, image.tables()))
         image.compute(23, self._bt23)
@@ -286,30 +329,46 @@ class VirtualMeter:
 
     def _define(self) -> None:
         """The tables that a reconfiguration changes."""
-        g, image, profile = self.generation, self.image, self.life.configuration
+        g, image = self.generation, self.image
         image.keep(20, definitions.bt20(g))
         if g.has_bt21:
             image.keep(21, definitions.bt21(g))
         image.keep(22, definitions.bt22(g))
         image.keep(27, definitions.bt27(g))
-        if g.number >= (3, 0):
-            image.keep(et(42), definitions.et42(g, profile))
-        if g.has_load_profile_map:
-            image.keep(et(66), profile_tables.et66(profile))
-        image.keep(60, profile_tables.bt60(g, profile))
-        image.keep(61, profile_tables.bt61(g, profile))
-        image.keep(62, profile_tables.bt62(profile))
-        for recorder in self.life.profile:
-            table = 63 + recorder.number
-            if recorder.active:
-                size = recorder.data_set.blocks * profile.block_bytes(recorder.data_set)
-                image.compute_parts(table, size, recorder.part)
-            else:
-                image.remove(table)
+        life_tables.define(self)
+
+    # What a life needs of its meter.
+
+    def _new_life(self, configuration: Configuration) -> Life:
+        chance = Random("%d life" % self._seed)
+        # Soon past what sixteen bits hold.
+        sequence = 65_500 - chance.randrange(60)
+        return Life(self, configuration, household_devices(self._seed), sequence)
+
+    def _look(self) -> None:
+        self.life.advance(self.run_ms())
 
     def profile_identifier(self, number: int) -> int:
         """ET21.78 of the load profile's configuration so numbered from 1."""
-        return self._profile_chance + number
+        return Random("%d profile" % self._seed).getrandbits(24) + number
+
+    def power_lost(self) -> None:
+        """What is in volatile memory is gone."""
+        if et(71) in self.image:
+            self.image.keep(et(71), life_tables.unused_deltas())
+
+    def alert_clients(self, flag: int) -> None:
+        """Set an alert flag for every client that wants it."""
+        for port in self.ports:
+            port.add_alert(flag)
+
+    def client_bauds(self) -> list[int]:
+        """The baud code of each MEP client, -1 for one that is not registered."""
+        held = self.image.read(et(13))
+        entries = [held[(4 + index) * 66 :] for index in range(len(self.ports))]
+        return [
+            entry[6] if port.registered else -1 for port, entry in zip(self.ports, entries, strict=True)
+        ]
 
     def _identify(self) -> None:
         self.image.keep(1, definitions.bt01(self.generation, self.serial))
@@ -335,11 +394,27 @@ class VirtualMeter:
             return False
         self.registers.advance(self.life.now_ms)
         self.world.local = LocalTime(minutes, held[3])
+        self.life.schedule()
         return True
 
     def _bt55(self) -> bytes:
         now = self.life.now_ms
-        return measured.bt55(self.world.clock_at(now), self.local, self.world.tier_at(now))
+        utc_ms = self.world.clock_at(now)
+        season = tou.season_at(self.local.local_ms(utc_ms))
+        return measured.bt55(utc_ms, self.local, self.world.tier_at(now), season)
+
+
+def _check_ports(g: Generation, security: str, clients: int) -> None:
+    if security not in port_settings.SECURITIES:
+        raise ConfigurationError("security %s: give %s" % (security, ", ".join(port_settings.SECURITIES)))
+    if security != port_settings.RC4 and not port_settings.has_tls(g):
+        raise ConfigurationError(
+            "security %s: firmware %d.%d has no TLS, take 4.10 or later" % (security, *g.number)
+        )
+    if not 1 <= clients <= definitions.channels(g):
+        raise ConfigurationError(
+            "%d MEP clients: firmware %d.%d has %d" % (clients, *g.number, definitions.channels(g))
+        )
 
 
 def _openings(chance: Random, tiers: int) -> list[dict[str, int]]:
