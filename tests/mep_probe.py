@@ -39,15 +39,16 @@ def write_message(table: int, offset: int, data: bytes) -> bytes:
 
 
 class Probe:
-    """Asks a meter directly, without a line in between."""
+    """Asks a meter, or one of its ports, directly, without a line in between."""
 
     def __init__(self, meter, key: bytes = KEY, encrypted: bool = False) -> None:
         self.meter = meter
+        self.server = meter.mep if hasattr(meter, "mep") else meter.server
         self.key = key
         self.encrypted = encrypted
 
     def ask(self, message: bytes) -> bytes:
-        frame = request(message, self.meter.mep.sequence, self.key, self.encrypted)
+        frame = request(message, self.server.sequence, self.key, self.encrypted)
         (response,) = self.meter.receive(frame, 0)
         return opened(response, frame, self.key, self.encrypted)
 

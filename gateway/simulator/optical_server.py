@@ -7,10 +7,10 @@ without I/O: bytes and the time go in, bytes come out.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .image import Image
+from .image import Image, et
 from .optical_packets import CHARACTER_MS, RESPONSE_MS, START, OpticalPackets
 from .optical_session import BASE, OpticalKeys, OpticalSession
-from .service import TableService
+from .service import ADVANCED_WRITES, TableService
 
 # How long the channel may be quiet before a session is over.
 TRAFFIC_MS = 6000
@@ -45,7 +45,8 @@ class OpticalServer:
         self, image: Image, keys: OpticalKeys, *, shared: bool, denial: Callable[[], DenialOfService]
     ) -> None:
         self._image = image
-        self.tables = TableService(image, _MOST_TABLE_DATA)
+        # What a MEP port requires can't be changed over MEP (MEP guide, chapter 2, "Using TLS Security").
+        self.tables = TableService(image, _MOST_TABLE_DATA, ADVANCED_WRITES | {et(97)})
         # Optical guide, "Partial Read Service": what lies beyond a table's end is zeros.
         self.tables.past_end_is_error = False
         self.session = OpticalSession(self.tables, keys, lambda: self.packets.room)

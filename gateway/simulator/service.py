@@ -39,11 +39,14 @@ ADVANCED_WRITES = BASIC_WRITES | frozenset(
 class TableService:
     """Answers C12.18 messages from an image. `past_end_is_error` decides what a read beyond a table's end
     gets: an error, or zeros (the guide states zeros for pending tables and is silent on the others). `most`
-    is the most table data of one response."""
+    is the most table data of one response, `writable` are the tables that the better keys may write."""
 
-    def __init__(self, image: Image, most: int = MAX_READ) -> None:
+    def __init__(
+        self, image: Image, most: int = MAX_READ, writable: frozenset[int] = ADVANCED_WRITES
+    ) -> None:
         self._image = image
         self._most = most
+        self._writable = writable
         self.past_end_is_error = True
 
     def answer(self, message: bytes, advanced: bool) -> bytes:
@@ -85,7 +88,7 @@ class TableService:
         offset = int.from_bytes(message[3 : 3 + offset_bytes], "big")
         count = int.from_bytes(message[header - 2 : header], "big")
         data = message[header:]
-        if table not in self._image or table not in ADVANCED_WRITES:
+        if table not in self._image or table not in self._writable:
             return TABLE_NOT_POSSIBLE
         if not advanced and table not in BASIC_WRITES:
             return NO_PERMISSION

@@ -54,19 +54,16 @@ class TlsSession:
         )
         self._buffer: Any = tls.ServerContext(configuration).wrap_buffers()
         self._over = HandshakeStep.HANDSHAKE_OVER
+        self.established = False
         self._want_read: type[Exception] = tls.WantReadError
         self._want_write: type[Exception] = tls.WantWriteError
         self._ragged: type[Exception] = tls.RaggedEOF
         self._error: type[Exception] = exceptions.TLSError
 
-    @property
-    def established(self) -> bool:
-        return bool(self._buffer._handshake_state is self._over)
-
     def handshake(self, records: bytes) -> bytes:
         """Records that answer records of a handshake; none while more have to come. Raises TlsFailed."""
         self._buffer.receive_from_network(records)
-        while not self.established:
+        while self._buffer._handshake_state is not self._over:
             try:
                 self._buffer.do_handshake()
             except self._want_write:
@@ -75,6 +72,8 @@ class TlsSession:
                 break
             except (self._error, ValueError) as error:
                 raise self._failed(error) from None
+        else:
+            self.established = True
         return self._outgoing()
 
     def open(self, records: bytes) -> bytes:
