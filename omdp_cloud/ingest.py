@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway.transmission import FrameError, OutboxError, frames, platform_json, topics
+from gateway.transmission import FrameError, OutboxError, frames, mbus, platform_json, topics
 from gateway.transmission.ids import uuid5
 from gateway.transmission.ledger import Ledger
 from gateway.transmission.model import Reading
@@ -100,7 +100,8 @@ class Ingest:
             _bury(writer, message, str(error), now, report)
             ledger.unreadable(meter, sha256)
             return
-        _add(report.outcome, writer.store(meter, list(rows(frame, meter)), now))
+        read = [(identifier, mbus.enrich(reading)) for identifier, reading in rows(frame, meter)]
+        _add(report.outcome, writer.store(meter, read, now))
         ledger.frame(meter, frame.cls, frame.epoch, frame.sequence, sha256)
 
 

@@ -102,12 +102,19 @@ async def _stored(tables: Tables, kind: int, since: int | None) -> AsyncIterator
     while standing < _STANDING:
         step = await _patiently(read_step, tables, cursor)
         if step.items:
-            yield step.items
+            yield _decoded(step.items) if kind == model.MBUS else step.items
         if not step.more:
             return
         standing = 0 if step.items or step.cursor != cursor else standing + 1
         cursor = step.cursor
     raise TableError("it does not stand still long enough to be read: try again")
+
+
+def _decoded(items: Sequence[Item]) -> list[Item]:
+    """With what the telegrams of M-Bus devices say beside them."""
+    from ..transmission.mbus import enrich  # a big library, for one kind
+
+    return [enrich(item) if isinstance(item, model.Reading) else item for item in items]
 
 
 async def _patiently(ask: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:

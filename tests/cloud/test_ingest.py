@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from gateway.transmission import frames, topics
+from gateway.transmission import frames, registry, topics
 from gateway.transmission.custody import Ask, Receipt, decode
 from gateway.transmission.model import (
     EVENT,
     LOAD_PROFILE,
+    MBUS,
     PRESENT,
     Column,
     Event,
@@ -275,3 +276,19 @@ async def test_a_database_restored_beneath_is_noticed_by_who_asks(storage: Stora
     (answer,) = receipts(report)
     assert answer.generation != receipt.generation
     assert answer.since == 1_800_000_000
+
+
+async def test_telegrams_of_m_bus_devices_are_decoded(storage: Storage, ingest: Ingest):
+    # A water meter: 10.000 m3.
+    raw = "78563412" + "2d2c" + "1b" + "07" + "0500" + "0000" + "041310270000" + "00"
+    values = [Value(registry.number("OSGP_mbus_telegram"), None, text=raw)]
+    reading = Reading(MBUS, Timestamp(1_700_000_000), values, stored=(7, b"stamp", 1))
+    await ingest.take([message(frames.encode(METER, 1, 0, [reading]))])
+    table, definition = schema.property_value, schema.operational_property_definition
+    async with storage.reading() as connection:
+        found = await connection.execute(
+            sa.select(definition.c.property_id, table.c.mantissa, table.c.text_value).join(definition)
+        )
+        stored = {row[0]: tuple(row[1:]) for row in found}
+    assert stored["OSGP_mbus_telegram"] == (None, raw)
+    assert stored["WATER_volume_of_water"] == (10000, None)
