@@ -6,8 +6,10 @@ MEP guide, chapter 4: BT00, BT01, BT15, BT20 (optical guide), BT21, BT22, BT27, 
 from collections.abc import Iterable
 from random import Random
 
+from .events import bt71
 from .generations import Generation
 from .image import EXTENDED, et
+from .mbus_types import et57
 from .profile import Configuration
 from .profile_tables import et42_more_sets, et42_set
 from .registers import DEMAND_KINDS
@@ -138,25 +140,29 @@ def et11(g: Generation) -> bytes:
     return data[: g.dimension_bytes]
 
 
-# ET36: table, entry size, most entries, entries now, whether a length precedes each entry.
-_LOGS = (
-    (31, 232, 255, 2, False),
-    (32, 525, 255, 8, True),
-    (38, 35, 255, 10, False),
-    (41, 0, 255, 0, False),
-    (45, 525, 253, 0, True),
-    (75, 143, 253, 0, False),
-    (81, 12, 253, 0, False),
-)
+def _logs(g: Generation) -> tuple[tuple[int, int, int, int, bool], ...]:
+    """ET36: table, entry size, most entries, entries now, whether a length precedes each entry."""
+    return (
+        (31, 232, 255, 2, False),
+        (32, 525, 255, 8, True),
+        (38, 35, 255, 10, False),
+        (41, 0, 255, 0, False),
+        (45, 525, 253, g.recurring_reads, True),
+        (75, 143, 253, 0, False),
+        (81, 12, 253, g.outage_entries if g.number >= (3, 70) else 0, False),
+    )
 
 
-def et36() -> bytes:
-    data = bytearray([len(_LOGS)])
-    for table, size, most, now, has_length in _LOGS:
+def et36(g: Generation, unread: frozenset[int] = frozenset()) -> bytes:
+    """`unread` are the tables that have entries no head-end has read."""
+    logs = _logs(g)
+    data = bytearray([len(logs)])
+    for table, size, most, now, has_length in logs:
         for word in (table | 1 << 11, size, most, now):
             data += word.to_bytes(2, "little")
         data += bytes([has_length]) + bytes(8)
-    return bytes(data) + bytes((len(_LOGS) + 7) // 8)
+    bits = sum(1 << place for place, (table, *_) in enumerate(logs) if table in unread)
+    return bytes(data) + bits.to_bytes((len(logs) + 7) // 8, "little")
 
 
 def tier_bytes(g: Generation) -> int:
@@ -168,22 +174,25 @@ def tier_bytes(g: Generation) -> int:
 def et42(g: Generation, profile: Configuration, billing_definition: int = 1) -> bytes:
     """Interface definition: the changeable dimensions of all tables in one place."""
     flags = 0x1F if g.demands else 0x10
-    fixed = bytearray([len(_LOGS)])
+    logs = _logs(g)
+    fixed = bytearray([len(logs)])
     fixed += (0).to_bytes(2, "little") + bytes(2) + billing_definition.to_bytes(2, "little")
     fixed += bytes([flags]) + bt21(g)[2:] + bytes([15 if g.demands else 0, 1])
     fixed += tier_bytes(g).to_bytes(2, "little")
     fixed += et42_set(profile, profile.sets[0])
-    fixed += bytes([0x07]) + (0).to_bytes(2, "little") + bytes([4])
-    logs = b"".join(bytes([now]) + size.to_bytes(2, "little") for _, size, _, now, _ in _LOGS)
+    fixed += bt71(g)[:1] + g.events.to_bytes(2, "little") + bytes([2])
+    log_list = b"".join(bytes([now]) + size.to_bytes(2, "little") for _, size, _, now, _ in logs)
     sources = bytes(demand_sources(g)) + bytes(source for source, _ in coincident_sources(g))
     sources += b"".join(source.to_bytes(2, "little") for source in profile.sets[0].sources)
-    tail = logs + sources + bytes(1)  # no M-Bus data types
+    types = [et57()[at : at + 4] for at in range(0, 64, 4)]
+    types = [entry for entry in types if entry != bytes(4)]
+    tail = log_list + sources + bytes([len(types)]) + b"".join(types)
     if g.has_load_profile_map:
         tail += et42_more_sets(profile)
     if g.number >= (3, 60):
-        required = (0).to_bytes(2, "little")
+        required = g.extended_reads.to_bytes(2, "little")
         if g.number >= (3, 70):
-            required += bytes([0]) + (0).to_bytes(2, "little") + bytes([g.energy_unit, 9])
+            required += bytes([0]) + g.alternate_events.to_bytes(2, "little") + bytes([g.energy_unit, 9])
         tail += bytes([1 + len(required)]) + required
     fixed_length = 3 + len(fixed)
     length = fixed_length + len(tail)
@@ -208,15 +217,12 @@ def plain_sizes(g: Generation) -> dict[int, int]:
         et(3): 143,
         et(4): g.system_bytes,
         et(13): devices(g) * 66,
-        et(14): 6 + devices(g) * 36,
-        et(15): 1 + 5 * (6 + 25) + 65,
-        et(16): devices(g) * 517,
         et(34): devices(g) * 22,
         et(50): channels(g) * (35 + 6 * 6),
         et(52): g.transaction_request_bytes,
         et(53): 1785,
         et(54): g.status_bytes,
-        et(57): 16 * 4,
+        et(58): devices(g) * 20,
         et(59): 4 + 12,
     }
 

@@ -36,6 +36,11 @@ class Generation:
     status_bytes: int = 91  # ET54
     has_load_profile_map: bool = False  # ET66, with several data sets from 3.50
     alarm_bytes: int = 9  # BT00.17
+    events: int = 100  # BT71.5
+    alternate_events: int = 60  # ET54.80, from firmware 3.70 on
+    recurring_reads: int = 30  # ET36, entries of ET45
+    extended_reads: int = 0  # ET54.69, entries of ET74, from firmware 3.60 on
+    outage_entries: int = 20  # ET36, entries of ET81, from firmware 3.70 on
 
     @property
     def number(self) -> tuple[int, int]:
@@ -79,6 +84,7 @@ _BASE_4 = replace(
     dimension_bytes=38,
     system_bytes=140,
     status_bytes=141,
+    events=200,
 )
 
 GENERATIONS = {

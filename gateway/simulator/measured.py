@@ -92,8 +92,8 @@ def bt23(
         for maximum in maxima:
             stamp = None if maximum.utc_ms is None else local.local_ms(maximum.utc_ms)
             out += bytes(5) if stamp is None else short_date(stamp)
-            # Nothing was reset yet: the cumulative demand is empty, the continuous one is the maximum.
-            out += _int32(0) + _int32(maximum.value) + _int32(maximum.value)
+            continuous = maximum.cumulative + maximum.value
+            out += _int32(maximum.cumulative) + _int32(continuous) + _int32(maximum.value)
         for source, demand in coincident_sources(g):
             out += _int32(_coincident(maxima[demand], source))
     return bytes(out)
@@ -199,11 +199,11 @@ def bt53(local: LocalTime) -> bytes:
     return bytes([2, 0, 0, local.dst_minutes]) + local.offset_minutes.to_bytes(2, "little", signed=True)
 
 
-def bt55(utc_ms: int, local: LocalTime, tier: int) -> bytes:
+def bt55(utc_ms: int, local: LocalTime, tier: int, season: int) -> bytes:
     """Updated once a minute: what it shows is the beginning of the minute."""
     shown = local.local_ms(utc_ms - utc_ms % MINUTE_MS)
     flags = day_of_week(shown) | local.is_summer(utc_ms) << 3 | 1 << 5 | 1 << 6
-    return long_date(shown) + bytes([flags]) + (tier & 7).to_bytes(2, "little")
+    return long_date(shown) + bytes([flags]) + (tier & 7 | season << 12).to_bytes(2, "little")
 
 
 def _int32(value: int) -> bytes:

@@ -207,6 +207,7 @@ class VirtualMeter:
         self.world = self._new_world(self.local, self.run_ms())
         self.registers = Registers(self.world, self.generation.tiers)
         self.life = self._new_life(self.life.configuration)
+        life_tables.connect(self)
         self._define()
         self._identify()
 

@@ -71,6 +71,8 @@ class MaximumDemand:
 
     value: int = 0
     utc_ms: int | None = None
+    # What earlier maxima add up to, those that were reset.
+    cumulative: int = 0
     coincident: dict[str, int] = field(default_factory=dict)
 
 
@@ -129,6 +131,12 @@ class Registers:
             if end == interval_end:
                 self._close_interval(tier)
 
+    def reset_demands(self) -> None:
+        """Maxima begin anew."""
+        for block in (self.total, *self.tiers):
+            for source, maximum in block.maximum.items():
+                block.maximum[source] = MaximumDemand(cumulative=maximum.cumulative + maximum.value)
+
     def _count(self, tier: Block, end: int) -> None:
         """Add the energy from now to `end`, all of it in one tier."""
         sums = dict.fromkeys(ACCUMULATORS, 0)
@@ -154,4 +162,6 @@ class Registers:
             self.present_demand[source] = average[name]
             for block in (self.total, tier):
                 if average[name] > block.maximum[source].value:
-                    block.maximum[source] = MaximumDemand(average[name], stamp, dict(average))
+                    block.maximum[source] = MaximumDemand(
+                        average[name], stamp, block.maximum[source].cumulative, dict(average)
+                    )

@@ -5,12 +5,15 @@ docs/simulator.md describes its format; tests of readers compare against it.
 
 import json
 import os
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import definitions
 from .calendar import utc_datetime
 
 if TYPE_CHECKING:
+    from .life import SelfRead
     from .meter import VirtualMeter
     from .profile import Configuration, DataSet
 
@@ -52,7 +55,74 @@ def document(meter: "VirtualMeter") -> dict[str, object]:
                 for interval, kept in meter.life.all_intervals()
             ],
         },
+        "events": _events(meter),
+        "alarms": [
+            {
+                "name": change.name,
+                "byte": change.byte,
+                "bit": change.bit,
+                "set": change.is_set,
+                "stamp": instant(change.stamp),
+            }
+            for change in meter.life.alarms.history
+        ],
+        "self_reads": [_self_read(meter, read) for read in meter.life.self_reads],
+        "mbus": [
+            {
+                "device": reading.device,
+                "handle": reading.handle,
+                "stamp": _local(reading.stamp),
+                "scheduled": reading.scheduled,
+                "telegram": reading.telegram.hex(),
+                "tables": list(reading.tables),
+                "in_meter": list(reading.tables) if meter.life.bus.holds(reading) else [],
+            }
+            for reading in meter.life.bus.history
+        ],
+        "outages": [
+            {"start": instant(outage.start), "end": instant(outage.end)} for outage in meter.life.outages
+        ],
     }
+
+
+def _events(meter: "VirtualMeter") -> dict[str, object]:
+    logs = meter.life.events.logs
+    return {
+        "entries": [
+            {
+                "sequence": event.sequence,
+                "stamp": instant(event.stamp),
+                "code": event.code,
+                "argument": event.argument.hex(),
+                "user": event.user,
+                "logs": list(event.logs),
+                "in_meter": [name for name in event.logs if logs[name].holds(event)],
+            }
+            for event in meter.life.events.history
+        ],
+        "resets": [{"log": name, "stamp": instant(stamp)} for name, stamp in meter.life.events.resets],
+    }
+
+
+def _self_read(meter: "VirtualMeter", read: "SelfRead") -> dict[str, object]:
+    g = read.generation
+    # Behind the summations of a block stand its demands, which are not looked into here.
+    starts = [int(g.demands > 0) + definitions.tier_bytes(g) * block for block in range(1 + g.tiers)]
+    blocks = [list(struct.unpack_from("<%di" % g.summations, read.data, start)) for start in starts]
+    return {
+        "sequence": read.sequence,
+        "stamp": _local(read.stamp)[:16],
+        "season": read.season,
+        "billing_definition": 1 if g.demands else None,
+        "data": read.data.hex(),
+        "totals": blocks[0],
+        "tiers": blocks[1:],
+        "in_meter": meter.life.copies.holds(read),
+    }
+
+
+def _local(local_ms: int) -> str:
+    return instant(local_ms)[:-1]
 
 
 def configuration_document(identifier: int, configuration: "Configuration") -> dict[str, object]:

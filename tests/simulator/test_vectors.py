@@ -60,8 +60,8 @@ def test_transaction(meter: VirtualMeter) -> None:
     meter.image.keep(20, whole[25:35])
     meter.image.keep(21, whole[40:50])
     meter.image.write(et(4), 55, whole[55:56])
-    meter.image.write(et(14), 0, whole[61:73])
-    meter.image.write(et(15), 0, whole[78:109])
+    meter.image.patch(et(14), 0, whole[61:73])
+    meter.image.patch(et(15), 0, whole[78:109])
     meter.mep.sequence = 0x5B4E42E6
     expect(meter, "transaction of six reads written to ET52")
     expect(meter, "first five bytes of ET53")

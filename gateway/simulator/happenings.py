@@ -1,0 +1,71 @@
+"""What can be made to happen to a meter, by name: now, at a chosen moment, or by a scenario."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from . import profile_tables
+from .profile import standard
+
+if TYPE_CHECKING:
+    from .meter import VirtualMeter
+
+
+def _cut_power(meter: "VirtualMeter", run_ms: int, seconds: int) -> None:
+    meter.life.cut_power(run_ms, seconds)
+
+
+def _move_clock(meter: "VirtualMeter", run_ms: int, seconds: int) -> None:
+    meter.life.set_clock(run_ms, meter.world.clock_at(run_ms) + 1000 * seconds)
+
+
+def _set_alarm(meter: "VirtualMeter", _run_ms: int, name: str) -> None:
+    meter.life.alarm(name)
+
+
+def _clear_alarm(meter: "VirtualMeter", _run_ms: int, name: str) -> None:
+    meter.life.alarm(name, is_set=False)
+
+
+def _log_event(meter: "VirtualMeter", _run_ms: int, code: int, argument: int = 0) -> None:
+    meter.life.note(code, argument)
+
+
+def _reset_log(meter: "VirtualMeter", _run_ms: int, table: str = "BT74") -> None:
+    if table in meter.life.events.logs:
+        meter.life.events.clear(table, meter.life.clock)
+
+
+def _reset_demands(meter: "VirtualMeter", _run_ms: int) -> None:
+    meter.life.reset_demands()
+
+
+def _self_read(meter: "VirtualMeter", _run_ms: int) -> None:
+    meter.life.self_read()
+
+
+def _lose_device(meter: "VirtualMeter", _run_ms: int, index: int) -> None:
+    meter.life.bus.devices[index].missing = True
+
+
+def _find_device(meter: "VirtualMeter", _run_ms: int, index: int) -> None:
+    meter.life.bus.devices[index].missing = False
+
+
+def _configure_profile(meter: "VirtualMeter", _run_ms: int, sets: int, blocks: int = 40) -> None:
+    known = profile_tables.sets_of(meter.generation)
+    meter.take_profile(standard(known, sets, blocks=blocks))
+
+
+HAPPENINGS: dict[str, Callable[..., None]] = {
+    "cut_power": _cut_power,
+    "move_clock": _move_clock,
+    "set_alarm": _set_alarm,
+    "clear_alarm": _clear_alarm,
+    "log_event": _log_event,
+    "reset_log": _reset_log,
+    "reset_demands": _reset_demands,
+    "self_read": _self_read,
+    "lose_device": _lose_device,
+    "find_device": _find_device,
+    "configure_profile": _configure_profile,
+}

@@ -1,0 +1,250 @@
+"""The meter's side of M-Bus: its schedule, what it read and where it put that.
+
+MEP guide, chapter 3, "Reading M-Bus Scheduled Read Data" and "Reading On-Demand M-Bus Data"; chapter 4: ET13
+to ET16, ET34, ET45, ET57, ET74, EP19.
+"""
+
+from dataclasses import dataclass, field
+
+from . import definitions
+from .calendar import DAY_MS, HOUR_MS, MINUTE_MS, LocalTime, long_date, utc_datetime
+from .generations import Generation
+from .mbus_devices import Device
+from .rings import LONG, SHORT, Ring
+
+CONFIG_BYTES = 66  # ET11.1
+STATUS_BYTES = 36  # ET11.2
+_DATA_BYTES = 517  # ET11.5
+_ENTRY_BYTES = 525  # ET36, the default
+_QUEUE = 5  # ET11.3
+_WRITE_BYTES = 25  # ET11.11
+_MULTICAST_BYTES = 65  # ET11.20
+
+_HOURLY, _DAILY, _WEEKLY, _MONTHLY = range(4)
+_NEVER_DAY = 39
+_FIRST_WEEKDAY = 32
+
+# ET14, "MEP Alarms".
+_DATA_COLLECTED = 1
+_FAILED_COMMUNICATION = 1 << 4
+_ACTIVE = 1
+_DOWN = 2
+_CLIENT_ACTIVE = 3
+
+_BAUD_2400 = 4
+_OSGP_NAMESPACE = 2 << 11
+_SUCCESS = 4
+_DELAYED = 2
+
+# ET15.
+BILLING_READ = 2
+STATUS_READ = 3
+_BY_INDEX = 10
+_RESULT_SUCCESS = 1
+_RESULT_NO_RESPONSE = 2
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A telegram that came in. `stamp` is local time as if it were UTC; `tables` say where it was put."""
+
+    device: int
+    handle: int
+    stamp: int
+    scheduled: bool
+    telegram: bytes
+    tables: tuple[str, ...]
+
+
+@dataclass
+class Slot:
+    """What ET14 and ET16 hold about one device."""
+
+    device: Device
+    attempts: int = 0
+    answers: int = 0
+    alarms: int = 0
+    last_attempt: bytes = bytes(6)
+    status_read: bytes = bytes(6)
+    entry: bytes = b""
+    reading: Reading | None = None
+
+
+@dataclass
+class Request:
+    """An entry of ET15."""
+
+    transaction: int
+    handle: int
+    kind: int
+    data: bytes
+    result: int = 0
+
+
+@dataclass
+class Bus:
+    generation: Generation
+    devices: list[Device]
+    history: list[Reading] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        g = self.generation
+        has_log = g.number >= (3, 0)
+        self.slots = [Slot(device) for device in self.devices]
+        self.log = Ring(g.recurring_reads if has_log else 0, _ENTRY_BYTES, SHORT)
+        self.more = Ring(g.extended_reads if g.number >= (3, 60) else 0, _ENTRY_BYTES, LONG)
+        self.requests: list[Request | None] = [None] * _QUEUE
+        self._next_request = 0
+
+    def read(
+        self, slot: Slot, clock: int, local: LocalTime, *, scheduled: bool, delayed: bool = False
+    ) -> bool:
+        """Ask a device for its data and put them away; False when it does not answer."""
+        stamp = local.local_ms(clock)
+        slot.attempts += 1
+        slot.last_attempt = long_date(stamp)
+        if slot.device.missing:
+            slot.alarms |= _FAILED_COMMUNICATION
+            return False
+        slot.answers += 1
+        telegram = slot.device.telegram(clock, local)
+        # The length counts a zero behind the telegram. Mode 1, variable structure, no key.
+        entry = long_date(stamp) + bytes([0, len(telegram) + 1]) + telegram + bytes(1)
+        in_log = scheduled and slot.reading is not None and self.log.capacity > 0
+        extended = in_log and self.more.capacity > 0 and self.log.full
+        table = "ET74" if extended else "ET45" if in_log else "ET16"
+        reading = Reading(slot.device.index, slot.device.handle, stamp, scheduled, telegram, (table,))
+        self.history.append(reading)
+        if in_log:
+            head = bytes([_DELAYED if delayed else 0, _SUCCESS])
+            handle = slot.device.handle.to_bytes(2, "little")
+            name = bytes(2) if extended else _OSGP_NAMESPACE.to_bytes(2, "little")
+            body = name + handle + head + entry
+            (self.more if extended else self.log).append(len(body).to_bytes(2, "little") + body, reading)
+        else:
+            slot.entry = entry
+            slot.reading = reading
+            if scheduled:
+                slot.alarms |= _DATA_COLLECTED
+        return True
+
+    def holds(self, reading: Reading) -> bool:
+        return (
+            self.log.holds(reading)
+            or self.more.holds(reading)
+            or any(slot.reading is reading for slot in self.slots)
+        )
+
+    # On-demand requests.
+
+    def find(self, handle: int) -> Slot | None:
+        return next((slot for slot in self.slots if slot.device.handle == handle), None)
+
+    def post(self, transaction: int, handle: int, kind: int, data: bytes) -> int | None:
+        """Queue a request; gives its place in ET15, or None when all are waiting."""
+        place = self._next_request
+        waiting = self.requests[place]
+        if waiting is not None and not waiting.result:
+            return None
+        if kind == _BY_INDEX:
+            mask = handle & -handle
+            handle = next((s.device.handle for s in self.slots if 1 << s.device.index == mask), 0)
+        self.requests[place] = Request(transaction, handle, kind, data)
+        self._next_request = (place + 1) % _QUEUE
+        return place
+
+    def is_known(self, handle: int, kind: int) -> bool:
+        if kind == _BY_INDEX:
+            return any(handle >> slot.device.index & 1 for slot in self.slots)
+        return self.find(handle) is not None
+
+    def complete(self, place: int, clock: int, local: LocalTime) -> None:
+        """The device was asked."""
+        request = self.requests[place]
+        if request is None:
+            return
+        slot = self.find(request.handle)
+        answered = slot is not None and not slot.device.missing
+        if slot is not None and request.kind == BILLING_READ:
+            answered = self.read(slot, clock, local, scheduled=False)
+        elif slot is not None and request.kind == STATUS_READ:
+            slot.attempts += 1
+            if answered:
+                slot.answers += 1
+                slot.status_read = long_date(local.local_ms(clock))
+        request.result = _RESULT_SUCCESS if answered else _RESULT_NO_RESPONSE
+
+    # Tables.
+
+    def et14(self, clients: list[int]) -> bytes:
+        """`clients` are the baud codes of the MEP clients that are registered, negative for the others."""
+        occupied = sum(1 << slot.device.index for slot in self.slots)
+        out = bytearray()
+        for index in range(definitions.devices(self.generation) - len(clients)):
+            out += self._status(self.slots[index]) if index < len(self.slots) else bytes(STATUS_BYTES)
+        for number, baud in enumerate(clients):
+            entry = bytearray(STATUS_BYTES)
+            if baud >= 0:
+                occupied |= 1 << (4 + number)
+                entry[:4] = (1000 * (number + 1)).to_bytes(2, "little") + bytes([_CLIENT_ACTIVE, baud])
+            out += entry
+        return bytes(5) + bytes([occupied]) + bytes(out)
+
+    def _status(self, slot: Slot) -> bytes:
+        status = _DOWN if slot.device.missing and slot.alarms & _FAILED_COMMUNICATION else _ACTIVE
+        out = slot.device.handle.to_bytes(2, "little") + bytes([status, _BAUD_2400])
+        out += len(slot.entry).to_bytes(2, "little")
+        out += slot.attempts.to_bytes(4, "little") + slot.answers.to_bytes(4, "little")
+        out += slot.alarms.to_bytes(2, "little")
+        address = slot.device.index + 1 if self.generation.number >= (4, 30) else 0
+        out += bytes([address]) + bytes(6) + bytes([slot.device.status])
+        return out + slot.status_read + slot.last_attempt
+
+    def et15(self) -> bytes:
+        out = bytearray([self._next_request | self._next_request << 4])
+        for request in self.requests:
+            if request is None:
+                out += bytes(6)
+                continue
+            out += request.transaction.to_bytes(2, "little") + request.handle.to_bytes(2, "little")
+            out += bytes([request.kind, request.result])
+        for request in self.requests:
+            data = request.data if request else b""
+            out += bytes([len(data)]) + data.ljust(_WRITE_BYTES - 1, b"\0")
+        return bytes(out) + bytes(_MULTICAST_BYTES)
+
+    def et16(self) -> bytes:
+        out = b"".join(slot.entry.ljust(_DATA_BYTES, b"\0") for slot in self.slots)
+        return out.ljust(definitions.devices(self.generation) * _DATA_BYTES, b"\0")
+
+
+def configuration(index: int, frequency: int, hour: int, minute: int) -> bytes:
+    """The entry of an M-Bus device in ET13."""
+    entry = bytearray(CONFIG_BYTES)
+    entry[:4] = bytes([0, hour, minute, frequency])
+    entry[6] = _BAUD_2400
+    entry[8:28] = (b"METER %d" % (index + 1)).ljust(20, b"\0")
+    return bytes(entry)
+
+
+def next_read(entry: bytes, local_ms: int) -> int | None:
+    """When a device's billing read comes up next after a local moment, by its entry in ET13; None: never."""
+    day, hour, minute, frequency = entry[:4]
+    at = min(hour, 23) * HOUR_MS + min(minute, 59) * MINUTE_MS
+    midnight = local_ms - local_ms % DAY_MS
+    if frequency == _HOURLY:
+        due = local_ms - local_ms % HOUR_MS + at % HOUR_MS
+        return due if due > local_ms else due + HOUR_MS
+    if frequency not in (_DAILY, _WEEKLY, _MONTHLY) or (frequency == _WEEKLY and day == _NEVER_DAY):
+        return None
+    for ahead in range(63):
+        due = midnight + ahead * DAY_MS + at
+        t = utc_datetime(due)
+        fits = (
+            frequency == _DAILY
+            or (frequency == _WEEKLY and t.isoweekday() % 7 == day - _FIRST_WEEKDAY)
+            or (frequency == _MONTHLY and t.day == max(day, 1))
+        )
+        if fits and due > local_ms:
+            return due
+    return None
