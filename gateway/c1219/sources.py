@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Columns = list[Column | None]
 
 UNUSED = const(255)
+PRESENT_DEMAND = const(88)  # the first of eight present and eight previous demands
 
 # Sources with an OBIS code, in runs: first id, how many, C and D of the first, step of C.
 # D + 128 is the registry's mark for the primary side.
@@ -130,6 +131,23 @@ def name_of(source: int, tier: int = 0) -> str:
         if first <= source < first + count:
             return name if count == 1 else "%s_%d" % (name, source - first + 1)
     return "OSGP_source_%d" % source
+
+
+def demand_name(source: int, demands: bytes) -> "tuple[str, str | None]":
+    """Property of a demand of the current or the last completed period (OBIS D = 4 and 5), and one that
+    it counts like. Sources 88 to 103 are the present and previous values of what `demands` (BT22) selects."""
+    d, chosen = 4, source
+    if PRESENT_DEMAND <= source < PRESENT_DEMAND + 16:
+        nth = source - PRESENT_DEMAND
+        if nth >= 8:
+            d, nth = 5, nth - 8
+        if nth >= len(demands):
+            return name_of(source), None
+        chosen = demands[nth]
+    code = obis_of(chosen)
+    if code is None:
+        return name_of(source), None
+    return obis_name(code[0], d, 0), "OBIS_%d.7.0" % code[0]
 
 
 class Resolver:

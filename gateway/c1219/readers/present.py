@@ -9,34 +9,12 @@ MEP). The default order of the guide stands in for an absent BT27 (firmware befo
 from ..._compat import TYPE_CHECKING
 from ...transmission.model import PRESENT, Reading, Value
 from ..layouts.registers import BT22, BT27, BT28
-from ..sources import PRESENT_ORDER, UNUSED, Resolver, default_order, name_of, obis_name, obis_of
+from ..sources import PRESENT_DEMAND, PRESENT_ORDER, UNUSED, Resolver, default_order, demand_name, name_of
 from .common import now
 
 if TYPE_CHECKING:
     from ..sources import Columns
     from ..tables import Tables
-
-_PRESENT_DEMAND = 88
-_PREVIOUS_DEMAND = 96
-
-
-def _demand_name(source: int, demands: bytes) -> "tuple[str, str | None]":
-    """Property of a demand of the current or the last completed period (OBIS D = 4 and 5).
-
-    Sources 88 to 103 are the present and previous value of the demands that BT22 selects.
-    """
-    d, chosen = 4, source
-    if _PRESENT_DEMAND <= source < _PREVIOUS_DEMAND + 8:
-        nth = source - _PRESENT_DEMAND
-        if nth >= 8:
-            d, nth = 5, nth - 8
-        if nth >= len(demands):
-            return name_of(source), None
-        chosen = demands[nth]
-    code = obis_of(chosen)
-    if code is None:
-        return name_of(source), None
-    return obis_name(code[0], d, 0), "OBIS_%d.7.0" % code[0]
 
 
 async def _columns(tables: "Tables") -> "Columns":
@@ -47,19 +25,19 @@ async def _columns(tables: "Tables") -> "Columns":
     dims = await tables.dimensions(BT28.needs)
     selection = await tables.get_if_there(BT27)
     values = bytes(selection["values"]) if selection else default_order(PRESENT_ORDER, dims["present_values"])
-    sources = bytes(selection["demands"]) if selection else bytes(range(_PRESENT_DEMAND, _PREVIOUS_DEMAND))
+    sources = bytes(selection["demands"]) if selection else bytes(range(PRESENT_DEMAND, PRESENT_DEMAND + 8))
     demands = b""
     if dims["demands"]:
         chosen = await tables.get_if_there(BT22, "demands")
         demands = bytes(chosen["demands"]) if chosen else b""
     resolver = Resolver()
     for i in range(dims["present_demands"]):
-        resolver.add(*_demand_name(sources[i], demands))
+        resolver.add(*demand_name(sources[i], demands))
     for source in values:
         if source == UNUSED:
             resolver.skip()
-        elif _PRESENT_DEMAND <= source < _PREVIOUS_DEMAND + 8:
-            resolver.add(*_demand_name(source, demands))
+        elif PRESENT_DEMAND <= source < PRESENT_DEMAND + 16:
+            resolver.add(*demand_name(source, demands))
         else:
             resolver.add(name_of(source))
     memo["present"] = resolver.columns
