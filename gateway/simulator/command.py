@@ -10,16 +10,20 @@ from typing import Annotated
 
 import typer
 
+from .. import clock
 from ..errors import ConfigurationError
 from . import truth
 from .captured import fitting, read_tables
 from .channels import Channel
+from .faulty import LineFaults
 from .generations import DEFAULT_FIRMWARE, generation
 from .listen import PtyLine, TcpLine, pty_line, tcp_line
 from .meter import VirtualMeter
 from .optical_session import OpticalKeys, read_password_file
+from .port_settings import RC4
 from .profile import standard
 from .profile_tables import sets_of
+from .scenario import KINDS, read_file
 from .security import read_key_file
 
 
@@ -68,6 +72,22 @@ def simulate(
     refuse: Annotated[
         int, typer.Option(help="Answer this many of a thousand good requests with 0B.", min=0, max=1000)
     ] = 0,
+    security: Annotated[
+        str, typer.Option(help="What the MEP ports speak: rc4, tls, or both (firmware 4.10 and later).")
+    ] = RC4,
+    second_listen: Annotated[
+        str | None, typer.Option(help="A line to the second MEP port (firmware 4.0 and later).")
+    ] = None,
+    fault: Annotated[
+        str | None,
+        typer.Option(
+            help="Shares of the bytes that a bad line spoils: corrupt, lose, double, late, garbage, half, "
+            "reset, as in corrupt=1%,lose=0.1%,seed=7."
+        ),
+    ] = None,
+    speed: Annotated[
+        int, typer.Option(help="The meter lives, and its line runs, this many times faster.", min=1, max=10_000)
+    ] = 1,
     truth_file: Annotated[
         Path | None,
         typer.Option("--truth", help="At the end, write what a correct reader must have found here."),
@@ -81,6 +101,9 @@ def simulate(
     profile_extras: Annotated[
         bool, typer.Option("--profile-extras", help="Load profile with end readings, scalars and divisors.")
     ] = False,
+    life: Annotated[
+        str, typer.Option(help="What happens to the meter: none, quiet, busy, or a JSON file of happenings.")
+    ] = "none",
     link: Annotated[
         Path | None, typer.Option(help="With pty: a symbolic link that always leads to the terminal.")
     ] = None,
@@ -109,19 +132,27 @@ def simulate(
             present_values=present_values,
             demands=demands,
         )
+    start_ms = _instant(start)
+    if start_ms is None:
+        start_ms = clock.utc_ms()
+    happenings = life if life in KINDS else read_file(Path(life), start_ms)
     meter = VirtualMeter(
         read_key_file(key_file) if key_file else None,
         read_key_file(basic_key_file) if basic_key_file else None,
         seed=seed,
         serial=serial,
         firmware=dimensions,
-        start_ms=_instant(start),
+        start_ms=start_ms,
         solar_peak_w=solar,
         profile=standard(
             sets_of(dimensions), profile_sets, end_readings=profile_extras, scaling=profile_extras
         ),
         history_days=history,
+        life=happenings,
         optical_keys=optical_keys,
+        security=security,
+        clients=1 if second_listen is None else 2,
+        speed=speed,
     )
     for table, data in captured.items():
         meter.image.keep(table, data)
@@ -136,13 +167,16 @@ def simulate(
             ) from None
     first: Channel = meter.optical if optical and meter.optical else meter.ports[0]
     lines = [_Line("", first, _address("--listen", listen), link)]
+    if second_listen is not None:
+        lines.append(_Line("second port ", meter.ports[1], _address("--second-listen", second_listen), None))
     if optical_listen is not None and meter.optical is not None:
         lines.append(
             _Line("optical port ", meter.optical, _address("--optical-listen", optical_listen), None)
         )
+    faults = LineFaults.parse(fault) if fault is not None else None
     if truth_file is not None and not truth_file.absolute().parent.is_dir():
         raise ConfigurationError("--truth %s: there is no such directory" % truth_file)
-    asyncio.run(_serve(lines, paced))
+    asyncio.run(_serve(lines, paced, faults))
     if truth_file is not None:
         truth.write(meter, truth_file)
 
@@ -181,7 +215,7 @@ class _Line:
     link: Path | None
 
 
-async def _serve(lines: list[_Line], paced: bool) -> None:
+async def _serve(lines: list[_Line], paced: bool, faults: LineFaults | None) -> None:
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -189,7 +223,7 @@ async def _serve(lines: list[_Line], paced: bool) -> None:
     async with AsyncExitStack() as stack:
         served: list[PtyLine | TcpLine] = []
         for line in lines:
-            laid, where = await _lay(stack, line, paced)
+            laid, where = await _lay(stack, line, paced, faults)
             served.append(laid)
             print("%slistening on %s" % (line.name, where), flush=True)
         loop.add_signal_handler(signal.SIGUSR1, lambda: [line.unplug() for line in served])
@@ -197,14 +231,16 @@ async def _serve(lines: list[_Line], paced: bool) -> None:
         await done.wait()
 
 
-async def _lay(stack: AsyncExitStack, line: _Line, paced: bool) -> tuple[PtyLine | TcpLine, str]:
+async def _lay(
+    stack: AsyncExitStack, line: _Line, paced: bool, faults: LineFaults | None
+) -> tuple[PtyLine | TcpLine, str]:
     """The line, and where it ends."""
     if line.address is None:
-        pty = await stack.enter_async_context(pty_line(line.channel, link=line.link, paced=paced))
+        pty = await stack.enter_async_context(pty_line(line.channel, link=line.link, paced=paced, faults=faults))
         return pty, str(line.link or pty.path)
     host, port = line.address
     try:
-        tcp = await stack.enter_async_context(tcp_line(line.channel, host=host, port=port, paced=paced))
+        tcp = await stack.enter_async_context(tcp_line(line.channel, host=host, port=port, paced=paced, faults=faults))
     except OSError as error:
         raise ConfigurationError("can't listen on %s port %d: %s" % (host, port, error.strerror)) from None
     return tcp, "tcp://%s:%d" % (host, tcp.number)
