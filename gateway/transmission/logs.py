@@ -1,6 +1,6 @@
 """Events in frames: entries of a meter's logs, each with what gives it its id."""
 
-from .._compat import TYPE_CHECKING
+from .._compat import TYPE_CHECKING, const
 from ..errors import FrameError
 from .bits import BitReader, BitWriter
 from .model import Event, Timestamp
@@ -9,6 +9,11 @@ from .stamps import checked, get_stamp, put_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+# A user stands as 0 for not known, as 1, 2, 3 for 65535 (nobody), 65534, 65533, else as itself + 4.
+_USUAL_USERS = const(65536)
+_USERS = const(4)
 
 
 def put_events(writer: BitWriter, events: "Sequence[Event]") -> None:
@@ -27,6 +32,10 @@ def put_events(writer: BitWriter, events: "Sequence[Event]") -> None:
         if not usual:
             writer.put_bytes(event.stamp, 2)
         writer.put_bytes(event.argument, 1)
+        user = event.user
+        if user is not None and not 0 <= user < _USUAL_USERS:
+            raise FrameError("%d does not fit into a user's 16 bits" % user)
+        writer.put_uint(0 if user is None else user + _USERS if user < 65533 else _USUAL_USERS - user, 1)
         writer.put_uint(len(event.faults), 0)
         for fault in event.faults:
             put_fault(writer, fault)
@@ -45,10 +54,16 @@ def get_events(reader: BitReader, kind: int, count: int) -> "list[Event]":
         if stamp is None:
             raise FrameError("an event's time has no year of two digits")
         argument = reader.get_bytes(1)
+        code_of_user = reader.get_uint(1)
+        if code_of_user > 65532 + _USERS:
+            raise FrameError("an event's user does not fit into 16 bits")
+        user = code_of_user - _USERS if code_of_user >= _USERS else _USUAL_USERS - code_of_user
         faults = []
         for _ in range(reader.get_uint(0)):
             faults.append(get_fault(reader))
-        events.append(Event(kind, time, code, sequence, stamp, argument, faults))
+        events.append(
+            Event(kind, time, code, sequence, stamp, argument, faults, user if code_of_user else None)
+        )
     return events
 
 

@@ -174,7 +174,9 @@ class Event:
     """An entry of a meter's event log, or an alarm set or cleared.
 
     `stamp`: the raw bytes of the time as the meter stored it; `sequence`: its 32-bit number in the
-    log; `code`, `argument`: as logged. Together they give the id.
+    log; `code`, `argument`: as logged. Together they give the id. An alarm has neither time nor number in
+    the meter: its stamp is the raw status after the change, its sequence counted by the reader. `user`: who
+    was logged in at the meter, as logged; None where that is not known.
     """
 
     def __init__(
@@ -186,6 +188,7 @@ class Event:
         stamp: bytes,
         argument: bytes = b"",
         faults: "Sequence[int | str]" = (),
+        user: "int | None" = None,
     ) -> None:
         self.kind = kind
         self.time = time
@@ -194,3 +197,4 @@ class Event:
         self.stamp = stamp
         self.argument = argument
         self.faults = faults
+        self.user = user

@@ -1,5 +1,7 @@
 """Readings in frames: one instant, its properties in columns of bits."""
 
+import binascii
+
 from .._compat import TYPE_CHECKING, bit_length, const
 from ..errors import FrameError
 from . import registry
@@ -13,9 +15,11 @@ if TYPE_CHECKING:
 NUMBER = const(0)
 TEXT = const(1)
 NOTHING = const(2)
+HEX = const(3)  # a text of hexadecimal digits, in half its bytes: telegrams
 
 MAX_VALUES = const(65536)  # in one frame
 _MAX_EXPONENT = const(4096)
+_MIN_HEX = const(16)  # digits; shorter texts are not worth the look
 
 
 def put_prop(writer: BitWriter, prop: "int | str", before: int) -> int:
@@ -116,7 +120,9 @@ class _Layout:
 def _layout(values: "Sequence[Value]") -> _Layout:
     layout = _Layout()
     for value in values:
-        kind = NUMBER if value.mantissa is not None else TEXT if value.text is not None else NOTHING
+        kind = NUMBER
+        if value.mantissa is None:
+            kind = NOTHING if value.text is None else HEX if _is_hex(value.text) else TEXT
         if kind == NUMBER and value.text is not None:
             raise FrameError("a value is a number or a text, not both")
         check_exponent(value.exponent)
@@ -125,6 +131,13 @@ def _layout(values: "Sequence[Value]") -> _Layout:
         layout.exponents.append(value.exponent - default_exponent(value.prop) if kind == NUMBER else 0)
         layout.units.append(value.unit)
     return layout
+
+
+def _is_hex(text: str) -> bool:
+    size = len(text)
+    if size < _MIN_HEX or size & 1:
+        return False
+    return all("0" <= digit <= "9" or "a" <= digit <= "f" for digit in text)
 
 
 def _put_layout(writer: BitWriter, layout: _Layout) -> None:
@@ -199,8 +212,6 @@ def _get_layout(reader: BitReader) -> _Layout:
     if not reader.get(1):
         for i in range(count):
             layout.kinds[i] = reader.get(2)
-            if layout.kinds[i] > NOTHING:
-                raise FrameError("a value is neither number nor text nor nothing")
     usual = reader.get(1)
     before = 0
     for i in range(count):
@@ -386,9 +397,13 @@ def put_readings(writer: BitWriter, readings: "Sequence[Reading]") -> None:
                 _put_layout(writer, layout)
         before = layout
         _put_numbers(writer, layout, reading.values)
-        for value in reading.values:
-            if value.mantissa is None and value.text is not None:
-                writer.put_text(value.text)
+        for i in range(len(layout.kinds)):
+            text = reading.values[i].text
+            if text is not None:
+                if layout.kinds[i] == HEX:
+                    writer.put_bytes(binascii.unhexlify(text), 4)
+                else:
+                    writer.put_text(text)
         _put_dates(writer, reading)
         _put_more(writer, reading)
 
@@ -415,6 +430,8 @@ def get_readings(reader: BitReader, kind: int, count: int) -> "list[Reading]":
                 value.exponent = layout.exponents[i] + default_exponent(prop)
             elif layout.kinds[i] == TEXT:
                 value.text = reader.get_text()
+            elif layout.kinds[i] == HEX:
+                value.text = str(binascii.hexlify(reader.get_bytes(4)), "ascii")
             values.append(value)
         reading = Reading(kind, time, values)
         _get_dates(reader, reading)

@@ -17,7 +17,7 @@ def rows(frame: "Frame", meter_id: bytes) -> "Iterator[tuple[bytes, Reading]]":
     """The meterReadingIdentifier (16 bytes) and the reading of every row, in the frame's order.
 
     A row of a series is a reading of the properties that have a value there; an event is one of its
-    code, sequence, raw stamp and argument (the latter two in hexadecimal digits).
+    code, sequence, raw stamp, argument (the latter two in hexadecimal digits) and user.
     """
     identifiers = frame_ids(meter_id, frame)
     for item in frame.items:
@@ -64,6 +64,8 @@ def _event_row(event: Event) -> Reading:
     ]
     if event.argument:
         values.append(Value(_known("OSGP_event_argument"), None, text=_hex(event.argument)))
+    if event.user is not None:
+        values.append(Value(_known("OSGP_event_user"), event.user))
     return Reading(event.kind, event.time, values, event.faults)
 
 

@@ -88,6 +88,7 @@ class TestOneLog(unittest.TestCase):
         world.drain()
         event = world.got[0]
         self.assertEqual((event.code, event.sequence, event.argument), (2049, 0x1FFFF, b"\x01\x02\x03\x04"))
+        self.assertEqual(event.user, 0xFFFF)
         self.assertEqual(event.time.seconds, 1704067200 + 3661)  # 2024-01-01T01:01:01Z
         self.assertEqual(event.stamp, b"\x18\x01\x01\x01\x01\x01")
 

@@ -56,6 +56,7 @@ def told(item):
         "sequence": item.sequence,
         "stamp": digits(item.stamp),
         "argument": digits(item.argument),
+        "user": item.user,
         "faults": list(item.faults),
     }
 
@@ -99,6 +100,7 @@ def built(item):
         octets(item["stamp"]),
         octets(item["argument"]),
         item["faults"],
+        item["user"],
     )
 
 

@@ -205,7 +205,9 @@ def _event(entry: "Entry", faults: "list[int | str]") -> Event:
     time = now() if seconds is None else Timestamp(seconds)
     if seconds is None:
         faults.append(fault("OSGP_stamp_invalid"))
-    return Event(EVENT, time, fields["code"], entry[0], fields["time"], raw[_ENTRY_SIZE:], faults)
+    return Event(
+        EVENT, time, fields["code"], entry[0], fields["time"], raw[_ENTRY_SIZE:], faults, fields["user"]
+    )
 
 
 async def _step(tables: "Tables", raw: "bytes | None") -> Step:
