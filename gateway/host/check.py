@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..core import schedule
 from . import config
-from .meter_access import read_key
+from .meter_access import read_key, read_password
 
 
 def summary(path: Path) -> list[str]:
@@ -25,10 +25,13 @@ def summary(path: Path) -> list[str]:
         f"  publishes to {broker.host}:{broker.port} {how}{who}, and keeps each frame until {until}",
     ]
     for meter in found.meter:
-        lines.append(
-            f"meter {meter.name} on {meter.port}, {meter.protocol} at {meter.baud} baud, {meter.security}"
-        )
-        lines.append(f"  key in {meter.key_file}: {read_key(meter.key_file)[1]}")
+        about = f"meter {meter.name} on {meter.port}, {meter.protocol} at {meter.baud} baud"
+        if meter.password_file is not None:
+            lines.append(f"{about}, not authenticated")
+            lines.append(f"  password in {meter.password_file}: {read_password(meter.password_file)[1]}")
+        elif meter.key_file is not None:
+            lines.append(f"{about}, {meter.security}")
+            lines.append(f"  key in {meter.key_file}: {read_key(meter.key_file)[1]}")
         lines.append(f"  reads {', '.join(_intervals(meter.schedule))}; identity on each connection")
         if meter.idle:
             lines.append(f"  leaves the port alone from {_time(meter.idle[0])} to {_time(meter.idle[1])} UTC")

@@ -33,9 +33,19 @@ ConfigOption = Annotated[
 ]
 PortOption = Annotated[str, typer.Option(metavar="PORT", help="/dev/ttyUSB0 or tcp://host:port.")]
 KeyFileOption = Annotated[
-    Path, typer.Option(metavar="FILE", help="The meter's key; only its owner may read the file (chmod 600).")
+    Path | None,
+    typer.Option(metavar="FILE", help="The meter's key; only its owner may read the file (chmod 600)."),
 ]
-BaudOption = Annotated[int, typer.Option(min=300, max=921_600, help="Rate of a serial port.")]
+OpticalOption = Annotated[
+    bool, typer.Option("--optical", help="The port is the meter's optical port; it needs --password-file.")
+]
+PasswordFileOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="With --optical: the password (MK, PK or RK).")
+]
+BaudOption = Annotated[
+    int,
+    typer.Option(min=300, max=921_600, help="Rate of a serial port; with --optical, the session's rate."),
+]
 EncryptOption = Annotated[
     bool, typer.Option("--encrypt", help="Encrypt with RC4; the digest is always there.")
 ]
@@ -94,18 +104,21 @@ def run(
 def read(
     what: WhatArgument,
     port: PortOption,
-    key_file: KeyFileOption,
+    key_file: KeyFileOption = None,
     since: SinceOption = None,
     as_json: JsonOption = False,
     baud: BaudOption = 9600,
     encrypt: EncryptOption = False,
+    optical: OpticalOption = False,
+    password_file: PasswordFileOption = None,
 ) -> None:
     """Read a meter now, directly over its port."""
     from . import read as reading
 
     kinds = reading.parse_kinds(what)
     begin = reading.parse_since(since)
-    asyncio.run(reading.read(_access(port, key_file, baud, encrypt), kinds, as_json, begin))
+    access = _access(port, key_file, baud, encrypt, optical, password_file)
+    asyncio.run(reading.read(access, kinds, as_json, begin))
 
 
 @app.command()
@@ -159,21 +172,23 @@ def record(
         Path, typer.Option("--output", "-o", metavar="FILE", help="A new file for the recording.")
     ],
     port: PortOption,
-    key_file: KeyFileOption,
+    key_file: KeyFileOption = None,
     since: SinceOption = None,
     baud: BaudOption = 9600,
     encrypt: EncryptOption = False,
+    optical: OpticalOption = False,
+    password_file: PasswordFileOption = None,
 ) -> None:
     """Read a meter and record all traffic on the line, for a bug report or a test.
 
-    The recording holds no key. It does hold what the meter said: serial number and readings. It is kept also
-    when reading fails, which is when it is wanted.
+    The recording holds no key and no password. It does hold what the meter said: serial number and readings.
+    It is kept also when reading fails, which is when it is wanted.
     """
     from . import read as reading
 
     kinds = reading.parse_kinds(what)
     begin = reading.parse_since(since)
-    access = _access(port, key_file, baud, encrypt)
+    access = _access(port, key_file, baud, encrypt, optical, password_file)
     recorder = access.record_to(output)
     try:
         asyncio.run(reading.read(access, kinds, as_json=False, since=begin))
@@ -234,11 +249,23 @@ def demo(
     asyncio.run(demonstration.demo(seconds, as_json))
 
 
-def _access(port: str, key_file: Path, baud: int, encrypt: bool) -> Any:
+def _access(
+    port: str, key_file: Path | None, baud: int, encrypt: bool, optical: bool, password_file: Path | None
+) -> Any:
     from .links import parse_port
-    from .meter_access import MeterAccess
+    from .meter_access import MepAccess, OpticalAccess
 
-    return MeterAccess(parse_port(port), key_file, baud, encrypt)
+    if optical:
+        if key_file or encrypt:
+            raise ConfigurationError("--key-file and --encrypt are for the MEP port: leave them out")
+        if password_file is None:
+            raise ConfigurationError("--optical needs --password-file: a file with the meter's MK, PK or RK")
+        return OpticalAccess(parse_port(port), password_file, baud)
+    if password_file:
+        raise ConfigurationError("--password-file is for the optical port: add --optical")
+    if key_file is None:
+        raise ConfigurationError("name the meter's key with --key-file FILE, or add --optical")
+    return MepAccess(parse_port(port), key_file, baud, encrypt)
 
 
 def main() -> None:

@@ -29,10 +29,11 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from ..drivers.optical.services import is_rate
 from ..errors import ConfigurationError
 from ..transmission import model
 from .links import DEFAULT_BAUD, parse_port
-from .meter_access import read_key
+from .meter_access import read_key, read_password
 from .secret_files import find_secret, read_secret
 from .tls import tls_context
 from .toml_lines import field_lines, nearest_line
@@ -121,6 +122,12 @@ def _key_file(value: object, info: ValidationInfo) -> Path:
     return path
 
 
+def _password_file(value: object, info: ValidationInfo) -> Path:
+    path = _secret_file(value, info)
+    _reason(read_password, path)
+    return path
+
+
 def _ca_file(value: object, info: ValidationInfo) -> Path:
     path = _base(info) / Path(_path_text(value)).expanduser()
     _reason(tls_context, path)
@@ -186,6 +193,7 @@ ProfileInterval = Annotated[
 TimesOfDay = Annotated[tuple[int, int], BeforeValidator(_times_of_day), WithJsonSchema({"type": "string"})]
 SecretFile = Annotated[Path, BeforeValidator(_secret_file), WithJsonSchema({"type": "string"})]
 KeyFile = Annotated[Path, BeforeValidator(_key_file), WithJsonSchema({"type": "string"})]
+PasswordFile = Annotated[Path, BeforeValidator(_password_file), WithJsonSchema({"type": "string"})]
 CaFile = Annotated[Path, BeforeValidator(_ca_file), WithJsonSchema({"type": "string"})]
 TopicLevel = Annotated[str, AfterValidator(_topic_level)]
 
@@ -261,11 +269,29 @@ class ScheduleSection(_Section):
 class MeterSection(_Section):
     name: TopicLevel = Field(description="what logs and messages call the meter")
     port: Annotated[str, AfterValidator(_port)] = Field(description="/dev/ttyUSB0 or tcp://host:port")
-    protocol: Literal["mep"] = "mep"
-    baud: int = Field(default=DEFAULT_BAUD, ge=300, le=921_600, description="the MEP port's rate")
-    key_file: KeyFile = Field(description="file with the meter's key (MBK or MAK) as the utility gave it")
+    protocol: Literal["mep", "optical"] = Field(default="mep", description="what is spoken on the port")
+    baud: int = Field(
+        default=DEFAULT_BAUD,
+        ge=300,
+        le=921_600,
+        description="the MEP port's rate, or the one for optical sessions, which begin at 9600",
+    )
+    key_file: KeyFile | None = Field(
+        default=None, description="mep: file with the meter's key (MBK or MAK) as the utility gave it"
+    )
     security: Literal["digest", "rc4"] = Field(
-        default="digest", description='"digest": authenticated; "rc4": encrypted as well'
+        default="digest", description='mep: "digest": authenticated; "rc4": encrypted as well'
+    )
+    password_file: PasswordFile | None = Field(
+        default=None, description="optical: file with the meter's password (MK, PK or RK)"
+    )
+    user_id: int = Field(default=0, ge=0, le=0xFFFF, description="optical: user number at logon")
+    user: str = Field(
+        default="", pattern="^[ -~]{0,10}$", description="optical: user name at logon, up to 10 characters"
+    )
+    log_off: Literal["cycle", "never"] = Field(
+        default="cycle",
+        description='optical: "cycle": whenever all that is due was read, so that others may come; "never"',
     )
     serial: str | None = Field(default=None, description="the serial number it must have; default: any")
     id: Annotated[str, AfterValidator(_meter_id)] | None = Field(
@@ -326,6 +352,10 @@ def _contradictions(data: dict[str, Any]) -> Iterator[Finding]:
     meters = data.get("meter")
     if not isinstance(meters, list):
         return
+    for number, meter in enumerate(meters):
+        if isinstance(meter, dict):
+            for field, reason in _protocol_contradictions(meter):
+                yield ("meter", number, field), reason
     for field in ("name", "port", "id"):
         seen: dict[str, int] = {}
         for number, meter in enumerate(meters):
@@ -335,6 +365,27 @@ def _contradictions(data: dict[str, Any]) -> Iterator[Finding]:
             if value in seen:
                 yield ("meter", number, field), f"is the same as that of meter {seen[value] + 1}"
             seen.setdefault(value, number)
+
+
+def _protocol_contradictions(meter: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What of the one protocol stands at a meter of the other, or is missing."""
+    mep: tuple[str, ...] = ("key_file", "security")
+    optical: tuple[str, ...] = ("password_file", "user_id", "user", "log_off")
+    if meter.get("protocol", "mep") == "mep":
+        needed, foreign = mep[0], optical
+    elif meter["protocol"] == "optical":
+        needed, foreign = optical[0], mep
+        baud = meter.get("baud")
+        if isinstance(baud, int) and not is_rate(baud):
+            yield "baud", "is no rate of an optical session: 300 to 57600, as ANSI C12.18 lists them"
+    else:
+        return
+    if needed not in meter:
+        yield needed, "is missing"
+    for field in foreign:
+        if field in meter:
+            other = "optical" if foreign is optical else "mep"
+            yield field, f'is only for a meter with protocol = "{other}"'
 
 
 def _broker_contradictions(broker: dict[str, Any]) -> Iterator[Finding]:

@@ -1,74 +1,126 @@
-"""From a port and a key file to a Meter: what `read` and `run` share."""
+"""From a port and a secret in a file to a Meter: what `read`, `record` and `run` share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ..drivers.link import Link
 from ..drivers.mep.key import parse_key
 from ..drivers.mep.meter import MepMeter
 from ..drivers.mep.security import DIGEST, RC4, Security
+from ..drivers.optical.client import BASE_BAUD
+from ..drivers.optical.meter import OpticalMeter
+from ..drivers.optical.password import parse_password
 from ..errors import ConfigurationError
+from ..meter import Meter
 from .links import DEFAULT_BAUD, Port
 from .record import Recorder, RecordingLink
+from .record_optical import OpticalRecordingLink
 from .secret_files import read_secret
 
 
 def read_key(path: Path) -> tuple[bytes, str]:
     """The key in the file, and in words which form it was written in; raises ConfigurationError."""
+    return _read(path, parse_key, "key")
+
+
+def read_password(path: Path) -> tuple[bytes, str]:
+    """The optical port's password in the file, and in words which form it was written in; raises
+    ConfigurationError."""
+    return _read(path, parse_password, "password")
+
+
+def _read(path: Path, parse: Callable[[str], tuple[bytes, str]], what: str) -> tuple[bytes, str]:
     try:
         text = read_secret(path).decode("ascii")
     except UnicodeDecodeError:
         raise ConfigurationError(
-            f"{path}: holds no text in ASCII, so no key as utilities hand them out"
+            f"{path}: holds no text in ASCII, so no {what} as utilities hand them out"
         ) from None
     try:
-        return parse_key(text)
+        return parse(text)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from None
 
 
 class MeterAccess:
-    """How to reach one meter. Each `open` makes a new connection and reads the key file anew, so that a
-    wrong key in it can be put right without a restart.
+    """How to reach one meter. Each `open` makes a new connection and reads the secret's file anew, so that a
+    wrong one can be put right without a restart.
 
-    `key_form`: how the key was written at first. Raises ConfigurationError when it can't be used.
+    `secret_form`: what the secret is and how it was written at first. `about`: what the first line of a
+    recording says about the line.
     """
 
-    def __init__(
-        self,
-        port: Port,
-        key_file: Path,
-        baud: int = DEFAULT_BAUD,
-        encrypt: bool = False,
-        recorder: Recorder | None = None,
-    ) -> None:
+    secret_form = ""
+    _recording_link: type[RecordingLink] = RecordingLink
+
+    def __init__(self, port: Port, about: dict[str, str | int]) -> None:
         self.port = port
-        self.baud = baud
-        self.encrypt = encrypt
-        self.key_form = read_key(key_file)[1]
-        self._key_file = key_file
-        self._recorder = recorder
+        self.about = {"port": str(port), **about}
+        self._recorder: Recorder | None = None
 
-    @property
-    def about(self) -> dict[str, str | int]:
-        """What the first line of a recording says about the line."""
-        return {
-            "port": str(self.port),
-            "baud": self.baud,
-            "protocol": "mep",
-            "security": "rc4" if self.encrypt else "digest",
-        }
-
-    async def open(self) -> MepMeter:
+    async def open(self) -> Meter:
         """Raises LinkError or ConfigurationError. Nothing is sent before the first read."""
-        key = read_key(self._key_file)[0]
-        link: Link = await self.port.open(self.baud)
-        if self._recorder is not None:
-            link = RecordingLink(link, self._recorder)
-        return MepMeter(link, Security(key, RC4 if self.encrypt else DIGEST), self.baud)
+        raise NotImplementedError
 
     def record_to(self, path: Path) -> Recorder:
         """Record all traffic from now on; the caller closes the recorder."""
         self._recorder = Recorder(path, self.about)
         return self._recorder
+
+    async def _link(self, baud: int) -> Link:
+        link: Link = await self.port.open(baud)
+        return link if self._recorder is None else self._recording_link(link, self._recorder)
+
+
+class MepAccess(MeterAccess):
+    """Raises ConfigurationError when the key can't be used."""
+
+    def __init__(self, port: Port, key_file: Path, baud: int = DEFAULT_BAUD, encrypt: bool = False) -> None:
+        security = "rc4" if encrypt else "digest"
+        super().__init__(port, {"baud": baud, "protocol": "mep", "security": security})
+        self.secret_form = f"the key is written as {read_key(key_file)[1]}"
+        self._key_file = key_file
+        self._baud = baud
+        self._encrypt = encrypt
+
+    async def open(self) -> MepMeter:
+        key = read_key(self._key_file)[0]
+        security = Security(key, RC4 if self._encrypt else DIGEST)
+        return MepMeter(await self._link(self._baud), security, self._baud)
+
+
+class OpticalAccess(MeterAccess):
+    """`baud`: for sessions, which begin at 9600; `user_id`, `user`, `log_off`: see OpticalMeter. Raises
+    ConfigurationError when the password can't be used."""
+
+    _recording_link = OpticalRecordingLink
+
+    def __init__(
+        self,
+        port: Port,
+        password_file: Path,
+        baud: int = BASE_BAUD,
+        user_id: int = 0,
+        user: str = "",
+        log_off: bool = True,
+    ) -> None:
+        super().__init__(port, {"baud": BASE_BAUD, "protocol": "optical"})
+        self.secret_form = f"the password is written as {read_password(password_file)[1]}"
+        self._password_file = password_file
+        self._baud = baud
+        self._user_id = user_id
+        self._user = user
+        self._log_off = log_off
+
+    async def open(self) -> OpticalMeter:
+        password = read_password(self._password_file)[0]
+        return OpticalMeter(
+            await self._link(BASE_BAUD),
+            password,
+            baud=self._baud,
+            user_id=self._user_id,
+            user=self._user,
+            log_off=self._log_off,
+        )

@@ -9,8 +9,9 @@ Every other line carries `ms`, the milliseconds since `started`, and one of `sen
 `received` (from it), bytes in hex as they went through, or `event`: "opened", "closed", "baud 19200", or
 "lost: ..." with what came back. Pieces are as the operating system gave them, not frames.
 
-Keys and passwords are not in it: MEP sends a proof of its key, never the key. What the meter said is:
-serial number and readings; nothing of that is hidden, so whoever passes a recording on passes these on.
+Keys and passwords are not in it: MEP sends a proof of its key, never the key, and where the optical port's
+password goes over the line zeros are noted (record_optical.py). What the meter said is: serial number and
+readings; nothing of that is hidden, so whoever passes a recording on passes these on.
 """
 
 from __future__ import annotations
@@ -83,32 +84,38 @@ class RecordingLink(Link):
     def __init__(self, link: Link, recorder: Recorder) -> None:
         self._link = link
         self._recorder = recorder
-        recorder.note(EVENT, "opened")
+        self._event("opened")
+
+    def _bytes(self, what: str, data: bytes) -> None:
+        self._recorder.note(what, data.hex())
+
+    def _event(self, text: str) -> None:
+        self._recorder.note(EVENT, text)
 
     async def read(self) -> bytes:
         try:
             data = await self._link.read()
         except LinkError as error:
-            self._recorder.note(EVENT, f"lost: {error}")
+            self._event(f"lost: {error}")
             raise
-        self._recorder.note(RECEIVED, data.hex())
+        self._bytes(RECEIVED, data)
         return data
 
     async def write(self, data: bytes) -> None:
-        self._recorder.note(SENT, data.hex())
+        self._bytes(SENT, data)
         try:
             await self._link.write(data)
         except LinkError as error:
-            self._recorder.note(EVENT, f"lost: {error}")
+            self._event(f"lost: {error}")
             raise
 
     def set_baud(self, rate: int) -> None:
         self._link.set_baud(rate)
-        self._recorder.note(EVENT, f"baud {rate}")
+        self._event(f"baud {rate}")
 
     async def close(self) -> None:
         await self._link.close()
-        self._recorder.note(EVENT, "closed")
+        self._event("closed")
 
 
 class Entry:

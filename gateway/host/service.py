@@ -14,7 +14,7 @@ from ..errors import ConfigurationError
 from . import config
 from .links import parse_port
 from .logs import log
-from .meter_access import MeterAccess
+from .meter_access import MepAccess, MeterAccess, OpticalAccess
 from .mqtt import MqttBroker
 from .secret_files import read_secret
 from .signals import ending
@@ -34,10 +34,8 @@ async def run(path: Path, recordings: Path | None = None) -> None:
     with ending() as ended, ExitStack() as stack:
         meters = []
         for section in settings.meter:
-            access = MeterAccess(
-                parse_port(section.port), section.key_file, section.baud, section.security == "rc4"
-            )
-            log("info", f"{section.name}: the key is written as {access.key_form}")
+            access = _access(section)
+            log("info", f"{section.name}: {access.secret_form}")
             if recordings is not None:
                 recorder = access.record_to(recordings / f"{section.name}-{clock.utc_ms() // 1000}.jsonl")
                 stack.callback(recorder.close)
@@ -61,6 +59,21 @@ async def run(path: Path, recordings: Path | None = None) -> None:
         await asyncio.wait((running, waiting))
         if not running.cancelled():
             running.result()
+
+
+def _access(section: config.MeterSection) -> MeterAccess:
+    port = parse_port(section.port)
+    if section.password_file is not None:
+        return OpticalAccess(
+            port,
+            section.password_file,
+            section.baud,
+            section.user_id,
+            section.user,
+            log_off=section.log_off == "cycle",
+        )
+    assert section.key_file is not None  # config.load has seen to it
+    return MepAccess(port, section.key_file, section.baud, section.security == "rc4")
 
 
 def _meter(section: config.MeterSection, access: MeterAccess) -> MeterSettings:

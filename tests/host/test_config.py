@@ -306,6 +306,35 @@ class TestSecretFiles:
         assert find_secret("credential", directory) == directory / "credential"
 
 
+class TestOptical:
+    METER = MINIMAL.replace('key_file = "meter.key"', 'protocol = "optical"\npassword_file = "meter.key"')
+
+    def test_a_password_is_enough(self, directory: Path):
+        meter = load(directory, self.METER).meter[0]
+        assert (meter.protocol, meter.log_off, meter.user_id, meter.user) == ("optical", "cycle", 0, "")
+        summary = "\n".join(check.summary(directory / "gateway.toml"))
+        assert "optical at 9600 baud, not authenticated" in summary
+        assert "20 ASCII characters" in summary
+        assert KEY not in summary
+
+    def test_what_is_of_the_other_protocol_is_told(self, directory: Path):
+        told = faults(directory, self.METER + 'key_file = "meter.key"\nsecurity = "rc4"\nbaud = 9601\n')
+        assert any('key_file: is only for a meter with protocol = "mep"' in line for line in told)
+        assert any("security: is only" in line for line in told)
+        assert any("baud: is no rate of an optical session" in line for line in told)
+        told = faults(directory, MINIMAL + 'password_file = "meter.key"\nlog_off = "never"\n')
+        assert any('password_file: is only for a meter with protocol = "optical"' in line for line in told)
+        assert any("log_off: is only" in line for line in told)
+
+    def test_a_missing_or_misspelt_password_is_told(self, directory: Path):
+        told = faults(directory, MINIMAL.replace('key_file = "meter.key"', 'protocol = "optical"'))
+        assert told[0].endswith("password_file: is missing")
+        (directory / "meter.key").write_text(KEY[:16])
+        assert "20 ASCII characters or 40 hex digits" in faults(directory, self.METER)[0]
+        told = faults(directory, self.METER.replace("password_file", "password"))
+        assert any("secrets never stand in this file" in line for line in told)
+
+
 class TestDocumentation:
     TEXT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
 
