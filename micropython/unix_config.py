@@ -8,12 +8,14 @@ import os
 
 from mqtt import MqttBroker, tls_context
 from mqtt_machine import MqttMachine
+from tls_file import TlsFile
 
 from gateway._compat import TYPE_CHECKING
 from gateway.core.gateway import Gateway, last_will
 from gateway.core.memory_outbox import MemoryOutbox
 from gateway.core.meter_task import MeterSettings
 from gateway.drivers.mep.key import parse_key
+from gateway.drivers.mep.security import AUTO, DIGEST, MODES, TLS, Security
 from gateway.errors import ConfigurationError
 from gateway.transmission.model import FOREIGN, KIND_NAMES, SELF_READ
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from gateway.core.supervisor import Log
     from gateway.meter import Meter
 
-    Opener = Callable[[str, bytes, bool, int], Callable[[], Awaitable[Meter]]]
+    Opener = Callable[[str, Security, int], Callable[[], Awaitable[Meter]]]
 
 # Fields with their types and defaults; None as a default: there is none, the field must be given.
 _FIELDS: "dict[str, Any]" = {
@@ -32,7 +34,8 @@ _FIELDS: "dict[str, Any]" = {
     "port": (str, None),
     "baud": (int, 9600),
     "key_file": (str, None),
-    "encrypt": (bool, False),
+    "security": (str, DIGEST),
+    "key_level": (str, ""),
     "meter_id": (str, ""),
     "serial": (str, ""),
     "schedule": (dict, {}),
@@ -114,6 +117,21 @@ def read_secret(path: str, what: str) -> bytes:
     return content
 
 
+def make_security(key: bytes, settings: "dict[str, Any]", tls_file: str) -> Security:
+    mode = settings["security"]
+    level = {"": None, "mbk": 0, "mak": 1}.get(settings["key_level"], -1)
+    if mode not in MODES or level == -1:
+        raise ConfigurationError(
+            'security: takes %s; key_level: "mbk" or "mak", or is left out' % ", ".join(MODES)
+        )
+    make_tls: Any = None
+    if mode in (TLS, AUTO):
+        from mep_tls import TlsClient
+
+        make_tls = TlsClient
+    return Security(key, mode, make_tls, level, TlsFile(tls_file))
+
+
 def make_broker(settings: "dict[str, Any]") -> MqttBroker:
     password = settings["password_file"]
     ca = settings["ca_file"]
@@ -144,11 +162,11 @@ def make(path: str, opener: "Opener", log: "Log") -> "tuple[Gateway, int, int]":
     settings = load(path)
     key, form = parse_key(read_secret(settings["key_file"], "meter's key").decode())
     log("info", "the meter's key: %s" % form)
-    intervals_ms = {kind: 0 for kind in range(SELF_READ, FOREIGN)}  # a board reads these only where told
+    intervals_ms = dict.fromkeys(range(SELF_READ, FOREIGN), 0)  # a board reads these only where told
     intervals_ms.update({KIND_NAMES.index(kind): 1000 * s for kind, s in settings["schedule"].items()})
     meter = MeterSettings(
         settings["name"],
-        opener(settings["port"], key, settings["encrypt"], settings["baud"]),
+        opener(settings["port"], make_security(key, settings, path + ".tls"), settings["baud"]),
         meter_id=settings["meter_id"] or None,
         serial=settings["serial"] or None,
         intervals_ms=intervals_ms,

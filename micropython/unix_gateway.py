@@ -10,7 +10,6 @@ from pty_link import PtyLink
 from gateway import clock
 from gateway._compat import TYPE_CHECKING
 from gateway.drivers.mep.meter import MepMeter
-from gateway.drivers.mep.security import DIGEST, RC4, Security
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -18,12 +17,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gateway.core.gateway import Gateway
+    from gateway.drivers.mep.security import Security
     from gateway.meter import Meter
 
 
-def opener(port: str, key: bytes, encrypt: bool, baud: int) -> "Callable[[], Awaitable[Meter]]":
+def opener(port: str, security: "Security", baud: int) -> "Callable[[], Awaitable[Meter]]":
     async def open_meter() -> "Meter":
-        return MepMeter(PtyLink(port, baud), Security(key, RC4 if encrypt else DIGEST), baud)
+        return MepMeter(PtyLink(port, baud), security, baud)
 
     return open_meter
 
