@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 
@@ -86,7 +86,8 @@ def simulate(
         ),
     ] = None,
     speed: Annotated[
-        int, typer.Option(help="The meter lives, and its line runs, this many times faster.", min=1, max=10_000)
+        int,
+        typer.Option(help="The meter lives, and its line runs, this many times faster.", min=1, max=10_000),
     ] = 1,
     truth_file: Annotated[
         Path | None,
@@ -152,7 +153,7 @@ def simulate(
         optical_keys=optical_keys,
         security=security,
         clients=1 if second_listen is None else 2,
-        speed=speed,
+        monotonic=lambda: clock.monotonic_ms() * speed,
     )
     for table, data in captured.items():
         meter.image.keep(table, data)
@@ -176,7 +177,7 @@ def simulate(
     faults = LineFaults.parse(fault) if fault is not None else None
     if truth_file is not None and not truth_file.absolute().parent.is_dir():
         raise ConfigurationError("--truth %s: there is no such directory" % truth_file)
-    asyncio.run(_serve(lines, paced, faults))
+    asyncio.run(_serve(lines, _Pace(paced=paced, speed=speed, faults=faults)))
     if truth_file is not None:
         truth.write(meter, truth_file)
 
@@ -215,7 +216,15 @@ class _Line:
     link: Path | None
 
 
-async def _serve(lines: list[_Line], paced: bool, faults: LineFaults | None) -> None:
+class _Pace(TypedDict):
+    """How well and how fast the lines run."""
+
+    paced: bool
+    speed: int
+    faults: LineFaults | None
+
+
+async def _serve(lines: list[_Line], pace: _Pace) -> None:
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -223,7 +232,7 @@ async def _serve(lines: list[_Line], paced: bool, faults: LineFaults | None) -> 
     async with AsyncExitStack() as stack:
         served: list[PtyLine | TcpLine] = []
         for line in lines:
-            laid, where = await _lay(stack, line, paced, faults)
+            laid, where = await _lay(stack, line, pace)
             served.append(laid)
             print("%slistening on %s" % (line.name, where), flush=True)
         loop.add_signal_handler(signal.SIGUSR1, lambda: [line.unplug() for line in served])
@@ -231,16 +240,14 @@ async def _serve(lines: list[_Line], paced: bool, faults: LineFaults | None) -> 
         await done.wait()
 
 
-async def _lay(
-    stack: AsyncExitStack, line: _Line, paced: bool, faults: LineFaults | None
-) -> tuple[PtyLine | TcpLine, str]:
+async def _lay(stack: AsyncExitStack, line: _Line, pace: _Pace) -> tuple[PtyLine | TcpLine, str]:
     """The line, and where it ends."""
     if line.address is None:
-        pty = await stack.enter_async_context(pty_line(line.channel, link=line.link, paced=paced, faults=faults))
+        pty = await stack.enter_async_context(pty_line(line.channel, link=line.link, **pace))
         return pty, str(line.link or pty.path)
     host, port = line.address
     try:
-        tcp = await stack.enter_async_context(tcp_line(line.channel, host=host, port=port, paced=paced, faults=faults))
+        tcp = await stack.enter_async_context(tcp_line(line.channel, host=host, port=port, **pace))
     except OSError as error:
         raise ConfigurationError("can't listen on %s port %d: %s" % (host, port, error.strerror)) from None
     return tcp, "tcp://%s:%d" % (host, tcp.number)

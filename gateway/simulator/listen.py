@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from .channels import Channel
+from .faulty import LineFaults
 from .meter import VirtualMeter
 from .port import Port
 
@@ -54,6 +55,11 @@ class TcpLine:
         if self.current is not None:
             self.current.abort()
 
+    def reset(self) -> None:
+        """Break the connection; the client may connect again at once."""
+        if self.current is not None:
+            self.current.abort()
+
     def took_over(self, transport: asyncio.Transport) -> None:
         if self._pulled:
             transport.abort()
@@ -71,10 +77,20 @@ class TcpLine:
 
 @asynccontextmanager
 async def tcp_line(
-    meter: VirtualMeter | Channel, *, host: str = "127.0.0.1", port: int = 0, paced: bool = False
+    meter: VirtualMeter | Channel,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    paced: bool = False,
+    faults: LineFaults | None = None,
+    speed: int = 1,
 ) -> AsyncIterator[TcpLine]:
     """Serve the meter on TCP, on a line that the caller may unplug and plug again; port 0 is any free one."""
-    served = Port(_channel(meter), paced)
+
+    def reset() -> None:
+        line.reset()
+
+    served = Port(_channel(meter), paced, faults, reset, speed)
     line = TcpLine(served)
     listener = await asyncio.get_running_loop().create_server(lambda: _TcpClient(line), host, port)
     line.number = listener.sockets[0].getsockname()[1]
@@ -89,10 +105,16 @@ async def tcp_line(
 
 @asynccontextmanager
 async def serve_tcp(
-    meter: VirtualMeter | Channel, *, host: str = "127.0.0.1", port: int = 0, paced: bool = False
+    meter: VirtualMeter | Channel,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    paced: bool = False,
+    faults: LineFaults | None = None,
+    speed: int = 1,
 ) -> AsyncIterator[int]:
     """Serve the meter on TCP; gives the port number."""
-    async with tcp_line(meter, host=host, port=port, paced=paced) as line:
+    async with tcp_line(meter, host=host, port=port, paced=paced, faults=faults, speed=speed) as line:
         yield line.number
 
 
@@ -135,6 +157,13 @@ class PtyLine:
         os.close(self._master)
         self.path = None
 
+    def reset(self) -> None:
+        """Take the terminal away and put another one in its place. Without a link to lead there, no one would
+        find it: then nothing happens."""
+        if self._link is not None:
+            self.unplug()
+            self.plug()
+
     def _readable(self) -> None:
         with suppress(BlockingIOError):
             self._port.arrived(os.read(self._master, _READ_BYTES))
@@ -159,10 +188,19 @@ def _make_raw(terminal: int) -> None:
 
 @asynccontextmanager
 async def pty_line(
-    meter: VirtualMeter | Channel, *, link: Path | None = None, paced: bool = False
+    meter: VirtualMeter | Channel,
+    *,
+    link: Path | None = None,
+    paced: bool = False,
+    faults: LineFaults | None = None,
+    speed: int = 1,
 ) -> AsyncIterator[PtyLine]:
     """Serve the meter on a pseudo terminal that the caller may unplug and plug again."""
-    port = Port(_channel(meter), paced)
+
+    def reset() -> None:
+        line.reset()
+
+    port = Port(_channel(meter), paced, faults, reset, speed)
     line = PtyLine(port, link)
     line.plug()
     task = asyncio.create_task(port.run())
@@ -175,10 +213,15 @@ async def pty_line(
 
 @asynccontextmanager
 async def serve_pty(
-    meter: VirtualMeter | Channel, *, link: Path | None = None, paced: bool = False
+    meter: VirtualMeter | Channel,
+    *,
+    link: Path | None = None,
+    paced: bool = False,
+    faults: LineFaults | None = None,
+    speed: int = 1,
 ) -> AsyncIterator[str]:
     """Serve the meter on a pseudo terminal; gives the path to open."""
-    async with pty_line(meter, link=link, paced=paced) as line:
+    async with pty_line(meter, link=link, paced=paced, faults=faults, speed=speed) as line:
         assert line.path is not None
         yield str(link) if link is not None else line.path
 
