@@ -11,6 +11,8 @@ from gateway.transmission import registry
 class FakeMeter(Meter):
     """`tables`: number -> bytes. `reads`: what was asked, (table, offset, count)."""
 
+    authenticated = True
+
     def __init__(self, tables, max_read=465, absent_code=5):
         self.tables = tables
         self.max_read = max_read

@@ -19,6 +19,7 @@ from ..errors import (
 from ..transmission import frames, ids, model
 from . import schedule
 from .link_budget import Bucket, LinkBudget
+from .marks import mark
 from .scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class MeterTask:
         while True:
             await self._leave_alone(worker)
             meter = LinkBudget(await self.settings.open_meter(), self.bucket)
+            self._meter = meter
             try:
                 tables = await self._meet(meter)
                 if tables is not None:
@@ -300,6 +302,7 @@ class MeterTask:
         meter_id = self.meter_id
         assert meter_id is not None
         cls = model.CLASS_OF_KIND[kind]
+        items = mark(items, self._meter)
         try:
             self._outbox.append(meter_id, cls, _encoder(meter_id, items))
         except FrameError:

@@ -9,6 +9,7 @@ from typing import Any
 from ..c1219.readers.identity import identify
 from ..c1219.tables import Tables
 from ..core import cursors
+from ..core.marks import mark
 from ..core.meter_task import read_kind
 from ..errors import AuthenticationError, ConfigurationError, GatewayError, ProtocolError, Refused, TableError
 from ..transmission import ids, model
@@ -75,7 +76,7 @@ async def read(access: MeterAccess, kinds: list[int], as_json: bool, since: int 
 
 async def _read_kind(tables: Tables, kind: int, as_json: bool, since: int | None, about: About) -> None:
     if kind not in cursors.KINDS:
-        _show(await _patiently(read_kind, kind, tables), as_json, None, about)
+        _show(mark(await _patiently(read_kind, kind, tables), tables.meter), as_json, None, about)
         return
     all_items: list[Item] = []
     progress = _Progress(kind)
@@ -101,7 +102,7 @@ async def _stored(tables: Tables, kind: int, since: int | None) -> AsyncIterator
     standing = 0
     while standing < _STANDING:
         step = await _patiently(read_step, tables, cursor)
-        if step.items:
+        if mark(step.items, tables.meter):
             yield _decoded(step.items) if kind == model.MBUS else step.items
         if not step.more:
             return
