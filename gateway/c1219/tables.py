@@ -73,6 +73,25 @@ class Tables:
             )
         return part
 
+    async def gather(self, layout: "Layout", what: int, offset: int, count: int) -> bytearray:
+        """As `part`, of much data that does not change while it is `what` (a sequence number) that stands
+        there. What came is kept until `release`: after an error the same question goes on from there."""
+        memo = self.memo
+        key = "gathered/%d" % layout.table
+        begun = memo.get(key)
+        if begun is None or begun[0] != (what, offset, count):
+            begun = memo[key] = [(what, offset, count), bytearray(count), 0]
+        data: bytearray = begun[1]
+        while begun[2] < count:
+            size = min(self.meter.max_read or count, count - begun[2])
+            data[begun[2] : begun[2] + size] = await self.part(layout, offset + begun[2], size)
+            begun[2] += size
+        return data
+
+    def release(self, layout: "Layout") -> None:
+        """What was gathered of the table has been used."""
+        self.memo.pop("gathered/%d" % layout.table, None)
+
     async def get_if_there(self, layout: "Layout", *names: str) -> "Table | None":
         """As `get`, None when the meter lacks the table. Asks twice before it believes that, because
         one bad answer here changes what all others mean."""

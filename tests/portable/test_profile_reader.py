@@ -65,7 +65,7 @@ class Reader:
         step = run(load_profile.read(self.tables, self.cursor))
         for series in step.items if self.keeps else ():
             self.keep(series)
-        if step.items:
+        if step.items and self.keeps:
             self.frame = max(self.frame, len(frames.encode(bytes(16), 1, 1, step.items)))
         assert len(step.cursor) < 256
         self.cursor = step.cursor
@@ -213,6 +213,16 @@ class TestWhatIsThere(Case):
         fill(each, 20)
         reader = Reader(ProfileMeter([None, None, each, None])).all()
         self.same(reader, 3, each, each.held())
+
+    def test_blocks_larger_than_a_step(self):
+        for each, count in ((simple(3, 96, sorted(NAMES)), 150), (simple(2, 700, (0, 1)), 1100)):
+            fill(each, count)
+            meter = ProfileMeter([each, None, None, None])
+            reader = Reader(meter).all()
+            self.same(reader, 1, each, each.held())
+            self.assertTrue(reader.frame < 8192)
+            data = sum([r[2] for r in meter.reads if r[0] == 64])
+            self.assertTrue(data <= count * each.interval_size + 6 * each.header)
 
     def test_every_status_and_flag(self):
         each = simple(3, 40, (0, 1, 2))

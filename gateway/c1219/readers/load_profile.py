@@ -211,13 +211,13 @@ async def _seek(tables: "Tables", each: "DataSet", state: "Table", start: int) -
     while low < high:
         middle = (low + high) // 2
         offset = each.offset(state, blocks - 1 - middle)
-        end = _end_of(await each.read(tables, offset, BT64_END.size({})))
+        end = _end_of(await tables.part(each.table, offset, BT64_END.size({})))
         if end is None or end >= start:
             high = middle
         else:
             low = middle + 1
     age = max(blocks - 1 - low, 0)
-    header = await each.read(tables, each.offset(state, age), each.header_size)
+    header = await tables.part(each.table, each.offset(state, age), each.header_size)
     end = _end_of(header)
     first = 0
     if end is not None:
@@ -272,6 +272,7 @@ class _Part:
                 state, _age(state, block[0])
             ):
                 return False
+        self._tables.release(each.table)
         in_progress = entry.get("in_progress", 0)
         if self._in_progress and not in_progress:
             return False  # devices answered after their values were read
@@ -285,6 +286,10 @@ class _Part:
     def _room(self, size: int) -> int:
         return max(size // self._each.interval_size, 1)
 
+    async def _gather(self, sequence: int, offset: int, count: int) -> bytearray:
+        each = self._each
+        return await self._tables.gather(each.table, each.configuration << 32 | sequence, offset, count)
+
     async def _finished(self, sequence: int, first: int) -> "list[Block]":
         """The rest of a block, or as many blocks as fit and stand in a row."""
         each = self._each
@@ -292,19 +297,17 @@ class _Part:
         offset = each.offset(self._state, age)
         header_size = each.header_size
         if first:
-            header = await each.read(self._tables, offset, header_size)
+            header = await self._tables.part(each.table, offset, header_size)
             end = min(first + self._room(_READ_SIZE), each.intervals)
             offset += header_size + first * each.interval_size
-            data = await each.read_long(self._tables, sequence, offset, (end - first) * each.interval_size)
+            data = await self._gather(sequence, offset, (end - first) * each.interval_size)
             return [(sequence, header, first, end, data)]
         count = min(_READ_SIZE // each.block_size, age, each.blocks - offset // each.block_size)
         if count < 1:
             end = min(self._room(_READ_SIZE - header_size), each.intervals)
-            data = await each.read_long(
-                self._tables, sequence, offset, header_size + end * each.interval_size
-            )
+            data = await self._gather(sequence, offset, header_size + end * each.interval_size)
             return [(sequence, data[:header_size], 0, end, data[header_size:])]
-        data = await each.read_long(self._tables, sequence, offset, count * each.block_size)
+        data = await self._gather(sequence, offset, count * each.block_size)
         blocks: list[Block] = []
         for i in range(count):
             at = i * each.block_size
@@ -325,9 +328,9 @@ class _Part:
         if each.is_mbus:
             self._in_progress = (await entry_of(self._tables, self._profile, each)).get("in_progress", 0)
         offset = each.offset(self._state, 0)
-        header = await each.read(self._tables, offset, each.header_size)
+        header = await self._tables.part(each.table, offset, each.header_size)
         parts = 0 < self._tables.meter.max_read < each.header_size
-        if parts and await each.read(self._tables, offset, each.header_size) != header:
+        if parts and await self._tables.part(each.table, offset, each.header_size) != header:
             return None  # its time and status must be of one moment
         last = each.last_interval(header)
         if first > last + 1:
@@ -341,7 +344,7 @@ class _Part:
         data: bytes | bytearray = b""
         if end > first:
             offset += each.header_size + first * each.interval_size
-            data = await each.read_long(self._tables, sequence, offset, (end - first) * each.interval_size)
+            data = await self._gather(sequence, offset, (end - first) * each.interval_size)
         return [(sequence, header, first, max(end, first), data)]
 
     def _take(self, block: "Block", after: "Table") -> bool:

@@ -6,6 +6,7 @@ status in BT64 holds only with end readings), what is recorded from BT62.
 
 from ..._compat import TYPE_CHECKING, const
 from ...errors import Refused, TableError
+from ..layout import Layout
 from ..layouts.profile import BT60, BT61, BT62, BT63, ET21, ET21_SIZE, ET21_START
 from .profile_columns import Sources
 
@@ -30,7 +31,8 @@ _V3_10 = const(0x3140)
 
 
 class DataSet:
-    """One data set; `number` from 0, `table`: BT64 to BT67. `columns` and `end_columns` of its series."""
+    """One data set; `number` from 0, `table`: BT64 to BT67, which no layout holds whole; `columns` and
+    `end_columns` of its series."""
 
     blocks: int
     intervals: int
@@ -45,12 +47,10 @@ class DataSet:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.table = 64 + number
+        self.table = Layout(64 + number, ())
         self.columns: list[Channel] = []
         self.end_columns: list[Channel] = []
         self.is_mbus = False
-        # A read that was cut short: block sequence, offset, bytes, how many of them came.
-        self.begun: tuple[int, int, bytearray, int] | None = None
 
     def take_geometry(self, entry: "Table") -> None:
         """What ET21 says; TableError for what can't be, or does not go with BT61."""
@@ -107,33 +107,6 @@ class DataSet:
             if header[self.status_offset + (i >> 3)] >> (i & 7) & 1:
                 return i
         return -1
-
-    async def read(self, tables: "Tables", offset: int, count: int) -> bytes:
-        raw = await tables.meter.read(self.table, offset, count)
-        if len(raw) != count:
-            raise TableError(
-                "BT%d: asked for %d bytes at %d, the meter gave %d" % (self.table, count, offset, len(raw))
-            )
-        return raw
-
-    async def read_long(self, tables: "Tables", sequence: int, offset: int, count: int) -> bytearray:
-        """As `read`, of blocks that do not change any more, from that sequence on. What came before an
-        error is kept for the next attempt."""
-        data = bytearray(count)
-        filled = 0
-        begun = self.begun
-        self.begun = None
-        if begun is not None and begun[:2] == (sequence, offset) and len(begun[2]) == count:
-            data, filled = begun[2], begun[3]
-        try:
-            while filled < count:
-                size = min(tables.meter.max_read or count, count - filled)
-                data[filled : filled + size] = await self.read(tables, offset + filled, size)
-                filled += size
-        finally:
-            if filled < count:
-                self.begun = (sequence, offset, data, filled)
-        return data
 
 
 class Profile:
