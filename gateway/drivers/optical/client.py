@@ -37,6 +37,7 @@ class Client:
 
     `room`: bytes of a message, either way, in the session that is or, before the first, that is asked for.
     `silent`: whether the meter did not even acknowledge its identification the last time it was tried.
+    `refusal`: the error once the meter has refused the password.
     """
 
     def __init__(self, link: "Link", password: bytes, baud: int, user_id: int, user: bytes) -> None:
@@ -59,7 +60,7 @@ class Client:
         self._level = 0  # in _SIZES
         self._good = 0  # exchanges since the last failure
         self._dead_at = clock.monotonic_ms()
-        self._refusal: AuthenticationError | None = None
+        self.refusal: AuthenticationError | None = None
 
     @property
     def is_open(self) -> bool:
@@ -70,8 +71,8 @@ class Client:
         and LinkError."""
         if self.is_open:
             return
-        if self._refusal is not None:
-            raise self._refusal
+        if self.refusal is not None:
+            raise self.refusal
         # A session that was not ended is over when the meter has given it up: until then a packet may come
         # that would be taken for the answer to something else.
         await clock.sleep_ms(self._dead_at - clock.monotonic_ms())
@@ -86,7 +87,7 @@ class Client:
             try:
                 await self._advance()
             except AuthenticationError as error:
-                self._refusal = error
+                self.refusal = error
                 raise
             except NoAnswer:
                 self.silent = first

@@ -3,7 +3,7 @@
 import asyncio
 
 from ..._compat import TYPE_CHECKING, const
-from ...errors import ConfigurationError, NoAnswer, ProtocolError
+from ...errors import AuthenticationError, ConfigurationError, NoAnswer, ProtocolError
 from ...meter import Meter
 from .. import c1218
 from . import services
@@ -58,6 +58,11 @@ class OpticalMeter(Meter):
         self._log_off = log_off
         self._turn = asyncio.Lock()
         self._follow()
+
+    @property
+    def refusal(self) -> "AuthenticationError | None":
+        """Why the meter does not let this password in; it is not asked again."""
+        return self._client.refusal
 
     async def read(self, table: int, offset: "int | None" = None, count: "int | None" = None) -> bytes:
         if count is None:
