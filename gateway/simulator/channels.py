@@ -114,6 +114,10 @@ class MepChannel:
             held = self._image.read(et(13))[self._alerts_at]
             self.raise_alert(held | flag)
 
+    def clear_alert(self, flag: int) -> None:
+        """The client has taken notice."""
+        self.raise_alert(self._image.read(et(13))[self._alerts_at] & ~flag)
+
     def pieces(self, length: int, baud: int) -> list[Piece]:
         return pieces(length, baud)
 

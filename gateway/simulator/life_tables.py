@@ -53,6 +53,8 @@ def fill(meter: "VirtualMeter") -> None:
     if g.number >= (3, 60):
         image.keep(et(75), bytes(6))
         image.write(et(54), _ET54_ET74_COUNT, g.extended_reads.to_bytes(2, "little"))
+    if g.gen4:
+        image.keep(et(85), bytes(4 + 12))
     if g.number >= (3, 70):
         image.write(et(54), _ET54_ET79_COUNT, g.alternate_events.to_bytes(2, "little"))
     connect(meter)

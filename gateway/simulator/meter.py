@@ -16,6 +16,7 @@ from . import (
     tou,
     truth,
 )
+from .alerts import DeltaAlerts
 from .calendar import DAY_MS, LocalTime
 from .channels import MepChannel, OpticalChannel
 from .faults import Faults
@@ -94,9 +95,11 @@ class VirtualMeter:
         self.life = self._new_life(profile or standard(profile_tables.sets_of(self.generation)))
         self._fill()
         self.service = TableService(self.image)
-        self.procedures = Procedures(self.image)
-        self.transactions = Transactions(self.image, self.service)
+        self.transactions = Transactions(self.image, self.service, self.run_ms)
+        self.procedures = Procedures(self, self.transactions)
+        self.deltas = DeltaAlerts(self)
         self.image.after_write[53] = self._offsets_written
+        self.image.after_write[et(13)] = self._schedule_written
         if key is None and basic_key is None and optical_keys:
             # Every meter has keys; these nobody knows.
             key = secrets.token_bytes(16)
@@ -106,6 +109,7 @@ class VirtualMeter:
         ]
         self.mep = self.ports[0].server
         self.optical = self._optical_port(optical_keys) if optical_keys else None
+        self._looking = False
         scenario.begin(self, life, seed)
         # Only now is everything there that a life may touch.
         self.image.before_access = self._look
@@ -227,6 +231,8 @@ class VirtualMeter:
         self.image.write(et(4), definitions.IDT_VERSION_OFFSET, bytes([(version + 1) & 0xFF]))
         for port in self.ports:
             port.server.definitions_changed()
+        self.life.advance(self.run_ms())
+        self.life.alarm("dimension change")
 
     # The first MEP client's port.
 
@@ -347,7 +353,15 @@ class VirtualMeter:
         return Life(self, configuration, household_devices(self._seed), sequence)
 
     def _look(self) -> None:
-        self.life.advance(self.run_ms())
+        if self._looking:
+            return
+        self._looking = True
+        try:
+            self.life.advance(self.run_ms())
+            if self.life.powered:
+                self.deltas.sample(self.life.now_ms)
+        finally:
+            self._looking = False
 
     def profile_identifier(self, number: int) -> int:
         """ET21.78 of the load profile's configuration so numbered from 1."""
@@ -367,9 +381,7 @@ class VirtualMeter:
         """The baud code of each MEP client, -1 for one that is not registered."""
         held = self.image.read(et(13))
         entries = [held[(4 + index) * 66 :] for index in range(len(self.ports))]
-        return [
-            entry[6] if port.registered else -1 for port, entry in zip(self.ports, entries, strict=True)
-        ]
+        return [entry[6] if port.registered else -1 for port, entry in zip(self.ports, entries, strict=True)]
 
     def _identify(self) -> None:
         self.image.keep(1, definitions.bt01(self.generation, self.serial))
@@ -395,6 +407,11 @@ class VirtualMeter:
             return False
         self.registers.advance(self.life.now_ms)
         self.world.local = LocalTime(minutes, held[3])
+        self.life.schedule()
+        return True
+
+    def _schedule_written(self, _advanced: bool) -> bool:
+        """ET13 was written: M-Bus devices are read when it says from now on."""
         self.life.schedule()
         return True
 

@@ -1,30 +1,53 @@
-"""Procedures: BT07 starts one, BT08 or ET59 holds its result (MEP guide, chapter 4, "Calling Procedures").
+"""Procedures: BT07 starts one, BT08, ET59 or ET85 holds its result (MEP guide, chapter 4, "Calling
+Procedures").
 
 Only what a MEP client may call and this meter has a use for is carried out; the rest is unrecognized.
 """
 
-from .image import EXTENDED, Image, et
+from typing import TYPE_CHECKING
+
+from . import events
+from .alerts import DELTA_DATA
+from .image import EXTENDED, et
+from .transactions import Transactions
+
+if TYPE_CHECKING:
+    from .meter import VirtualMeter
 
 _REMOVE_DEVICE = EXTENDED + 17
+_REQUEST_DEVICE = EXTENDED + 19
+_POST_DATA = EXTENDED + 39
+_LOCK_TRANSACTIONS = EXTENDED + 61
 
 # Result codes.
 _DONE = 0
 _INVALID_PARAMETER = 2
+_CONFLICT = 3
+_NO_SUCH_DEVICE = 3
 _NOT_ALLOWED = 5
 _UNRECOGNIZED = 6
+_QUEUE_FULL = 7
 
 # Table C.2: what the basic key may start: EP16, EP17, EP61, and EP39 (chapter 2, "Access Levels").
 _BASIC_PROCEDURES = frozenset(EXTENDED + number for number in (16, 17, 39, 61))
 
+_CLIENT_RECORD = 35 + 6 * 6  # ET50
 _FLAGS_OFFSET = 30  # ET50: bit 0 registered, bit 1 responses in ET59
 _ANSWER_IN_ET59 = 2
 
+_ON_DEMAND_KINDS = frozenset([1, 2, 3, 4, 5, 10])
+_WITH_DATA = frozenset([4, 10])
+_MOST_DATA = 24  # ET11.11, less the length
+_CLEAR_DELTA_ALERT = 12  # chapter 3, "Delta Data Alerts"
+
 
 class Procedures:
-    def __init__(self, image: Image) -> None:
-        self._image = image
+    def __init__(self, meter: "VirtualMeter", transactions: Transactions) -> None:
+        self._meter = meter
+        self._image = meter.image
+        self._transactions = transactions
         self._last_number = -1
-        image.after_write[7] = self._start
+        self._image.after_write[7] = self._start
 
     def _start(self, advanced: bool) -> bool:
         """Carry out what was written to BT07; False when its sequence number repeats the last one's."""
@@ -34,21 +57,70 @@ class Procedures:
         if number == self._last_number:
             return False
         self._last_number = number
+        parameters, response = request[3:], b""
         if not advanced and procedure not in _BASIC_PROCEDURES:
             result = _NOT_ALLOWED
         elif procedure == _REMOVE_DEVICE:
-            result = self._remove(request[3])
+            result = self._remove(parameters[0])
+        elif procedure == _REQUEST_DEVICE:
+            result, response = self._request_device(parameters)
+        elif procedure == _POST_DATA:
+            result = self._post(parameters[0])
+        elif procedure == _LOCK_TRANSACTIONS and self._meter.generation.gen4:
+            result = self._lock(parameters[0])
         else:
             result = _UNRECOGNIZED
-        flags = self._image.read(et(50))[_FLAGS_OFFSET]
-        answer = procedure.to_bytes(2, "little") + bytes([number, result])
-        self._image.write(et(59) if flags & _ANSWER_IN_ET59 else 8, 0, answer)
+        user = events.MEP_CLIENT if self._image.channel else events.NO_USER
+        self._meter.life.note(events.PROCEDURE_INVOKED, procedure, user)
+        answer = procedure.to_bytes(2, "little") + bytes([number, result]) + response
+        table = self._answer_table()
+        self._image.write(table, 0, answer.ljust(len(self._image.read(table)), b"\0"))
         return True
+
+    def _answer_table(self) -> int:
+        """MEP client 2 has ET85; client 1 chooses between ET59 and BT08; everyone else has BT08."""
+        if self._image.channel == 2:
+            return et(85)
+        flags = self._image.read(et(50))[_FLAGS_OFFSET]
+        return et(59) if self._image.channel == 1 and flags & _ANSWER_IN_ET59 else 8
+
+    def _flags_at(self) -> int:
+        return (max(self._image.channel, 1) - 1) * _CLIENT_RECORD + _FLAGS_OFFSET
 
     def _remove(self, action: int) -> int:
         """EP17: the client is no longer registered."""
         if action > 1:
             return _INVALID_PARAMETER
-        flags = self._image.read(et(50))[_FLAGS_OFFSET]
-        self._image.write(et(50), _FLAGS_OFFSET, bytes([flags & 0xFE]))
+        flags = self._image.read(et(50))[self._flags_at()]
+        self._image.write(et(50), self._flags_at(), bytes([flags & 0xFE]))
         return _DONE
+
+    def _request_device(self, parameters: bytes) -> tuple[int, bytes]:
+        """EP19: an on-demand request, whose result appears in ET15 when the device has answered."""
+        transaction = int.from_bytes(parameters[:2], "little")
+        handle = int.from_bytes(parameters[2:4], "little")
+        kind = parameters[4]
+        if kind not in _ON_DEMAND_KINDS:
+            return _INVALID_PARAMETER, b""
+        life = self._meter.life
+        if not life.bus.is_known(handle, kind):
+            return _NO_SUCH_DEVICE, b""
+        length = min(parameters[5], _MOST_DATA) if kind in _WITH_DATA else 0
+        place = life.request_device(transaction, handle, kind, parameters[6 : 6 + length])
+        return (_QUEUE_FULL, b"") if place is None else (_DONE, bytes([place]))
+
+    def _post(self, kind: int) -> int:
+        """EP39, of which the guide tells only that type 12 clears the delta data alert."""
+        if kind != _CLEAR_DELTA_ALERT:
+            return _INVALID_PARAMETER
+        self._meter.ports[max(self._image.channel, 1) - 1].clear_alert(DELTA_DATA)
+        return _DONE
+
+    def _lock(self, lock: int) -> int:
+        """EP61: ET52 and ET53 for one client alone."""
+        channel = self._image.channel
+        if not channel:
+            return _NOT_ALLOWED
+        if lock > 1:
+            return _INVALID_PARAMETER
+        return _DONE if self._transactions.lock(channel if lock else 0, channel) else _CONFLICT

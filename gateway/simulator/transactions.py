@@ -3,6 +3,8 @@
 MEP guide, chapter 4, "Table Transaction Guidelines", ET52, ET53.
 """
 
+from collections.abc import Callable
+
 from .image import Image, et
 from .service import TableService
 
@@ -11,12 +13,19 @@ _RESPONSES = 1
 _PARTIAL_RESPONSES = 2
 _HEADER = 5  # size (2), type (1), number (2)
 _NUMBER = 2
+_LOCK_MS = 10_000
+_LOCKED_OFFSET = 97 + 6 * 7  # ET54: 97 + ET11.32 * ET11.33
 
 
 class Transactions:
-    def __init__(self, image: Image, service: TableService) -> None:
+    """`now_ms` tells the time, for the lock that a client may have."""
+
+    def __init__(self, image: Image, service: TableService, now_ms: Callable[[], int]) -> None:
         self._image = image
         self._service = service
+        self._now_ms = now_ms
+        self._locked_until = 0
+        self._holder = 0
         self._last: bytes | None = None
         self._running = False
         image.after_write[et(52)] = self._written
@@ -26,6 +35,8 @@ class Transactions:
         that writes ET52 starts no other."""
         if self._running:
             return True
+        if self._locked_by() not in (0, self._image.channel):
+            return False
         held = self._image.read(et(52))
         size = int.from_bytes(held[:2], "little")
         if held[2] != _REQUESTS or not _HEADER + _NUMBER <= size <= len(held):
@@ -40,6 +51,25 @@ class Transactions:
         finally:
             self._running = False
         return True
+
+    def lock(self, holder: int, asker: int) -> bool:
+        """EP61: `holder` is the channel that gets the tables, 0 for none; False when another one has them."""
+        if self._locked_by() not in (0, asker):
+            return False
+        self._holder = holder
+        self._locked_until = self._now_ms() + _LOCK_MS
+        self._show(holder)
+        return True
+
+    def _show(self, holder: int) -> None:
+        """In ET54, "MEP TX Locked" and "MEP TX Lock Channel"."""
+        self._image.write(et(54), _LOCKED_OFFSET, bytes([holder > 0, holder]))
+
+    def _locked_by(self) -> int:
+        if self._holder and self._now_ms() >= self._locked_until:
+            self._holder = 0
+            self._show(0)
+        return self._holder
 
     def _carry_out(self, transaction: bytes, advanced: bool) -> None:
         number = transaction[3:_HEADER]
