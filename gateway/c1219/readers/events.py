@@ -130,6 +130,8 @@ async def _part(tables: "Tables", ring: Ring, mark: bytes, head: "Head") -> "tup
                 before = low if before < 0 else before
             else:
                 before += (low - before - 1 & 0xFFFF) + 1
+            if before > 0xFFFFFFFF:
+                raise TableError("%s counts beyond 32 bits" % ring.name)
             entries.append((before, first + i, entry))
     return entries, number - count, known
 
