@@ -73,6 +73,8 @@ def unseal(key: bytes, meter: bytes, payload: bytes) -> "tuple[int, list[Any]]":
     if difference:
         raise FrameError("the tag is wrong: forged, damaged, about another meter, or another key")
     message = unpack(payload)
+    if type(message[1]) is not int:
+        raise FrameError("a sealed message whose kind is no number")
     return message[1], message[3:-1]
 
 
