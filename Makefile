@@ -1,18 +1,25 @@
 # make demo    creates the environment, installs, runs the main job
 # make test    installs what tests need, runs all of them
+# make fuzz    COUNT generated inputs for each decoder, from SEED on; ONLY=name for some
 # make check   style, types, arrows, and mpy-cross over every portable file
 PYTHON ?= python3
 VENV ?= .venv
 SECONDS ?= 20
+SEED ?= 1
+COUNT ?= 1000000
+ONLY ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test fuzz check format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/osgp-gateway demo --seconds $(SECONDS)
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+fuzz: $(VENV)/.test
+	PYTHONPATH=micropython $(BIN)/python -m tests.fuzz.run --seed $(SEED) --count $(COUNT) --only '$(ONLY)'
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

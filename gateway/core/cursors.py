@@ -26,10 +26,16 @@ KINDS = bytes((model.SELF_READ, model.LOAD_PROFILE, model.ALARM, model.EVENT, mo
 
 def reader(kind: int) -> "tuple[Read, Since]":
     """The reader's `read(tables, cursor)` and `since(utc_seconds)`; imported when needed."""
-    if kind == model.ALARM:
+    if kind == model.SELF_READ:
+        from ..c1219.readers.self_reads import read, since
+    elif kind == model.LOAD_PROFILE:
+        from ..c1219.readers.load_profile import read, since
+    elif kind == model.ALARM:
         from ..c1219.readers.alarms import read, since
     elif kind == model.EVENT:
         from ..c1219.readers.events import read, since
+    elif kind == model.MBUS:
+        from ..c1219.readers.mbus import read, since
     else:
         raise ConfigurationError("no reader for readings of kind %d" % kind)
     return read, since

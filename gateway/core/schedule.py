@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 # which an interval that has ended is stored.
 DEFAULT = (
     (model.REGISTERS, 15 * 60 * 1000, 0, 10, 6),
+    (model.LOAD_PROFILE, 15 * 60 * 1000, 60 * 1000, 12, 12),
     (model.CLOCK, 60 * 60 * 1000, 0, 20, 3),
+    (model.MBUS, 60 * 60 * 1000, 0, 22, 12),
+    (model.SELF_READ, 24 * 60 * 60 * 1000, 0, 24, 24),
     (model.EVENT, 60 * 1000, 0, 26, 6),
     (model.PRESENT, 10 * 1000, 0, 30, 1),
     (model.ALARM, 3 * 1000, 0, 40, 1),

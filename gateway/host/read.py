@@ -18,7 +18,7 @@ from ..transmission.platform_json import format_time, parse_time
 from .meter_access import MeterAccess
 from .show import About, Item, json_lines, print_tables, total_rows
 
-# Those that have a reader, in the order in which `all` reads them.
+# In the order in which `all` reads them.
 KINDS = {
     name: kind for kind, name in enumerate(model.KIND_NAMES) if kind not in (model.SELF_READ, model.FOREIGN)
 }
