@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 _SUITE = "TLS-PSK-WITH-AES-256-GCM-SHA384"
 _CHANGE_CIPHER_SPEC = const(20)
 _HANDSHAKE = const(22)
-_POLL = const(3)  # ioctl: whether it can be read or written; it always can
 _MOST = const(512)  # more than a MEP frame carries
 
 
@@ -38,9 +37,6 @@ class _Buffers(io.IOBase):
     def write(self, data: "Any") -> int:
         self.leaving += bytes(data)
         return len(data)
-
-    def ioctl(self, request: int, argument: int) -> int:
-        return argument if request == _POLL else 0
 
 
 class TlsClient:

@@ -46,8 +46,15 @@ BaudOption = Annotated[
     int,
     typer.Option(min=300, max=921_600, help="Rate of a serial port; with --optical, the session's rate."),
 ]
-EncryptOption = Annotated[
-    bool, typer.Option("--encrypt", help="Encrypt with RC4; the digest is always there.")
+SecurityOption = Annotated[
+    str,
+    typer.Option(
+        metavar="MODE",
+        help="MEP: digest, rc4, tls, or auto: TLS, or RC4 with a meter that has never spoken TLS.",
+    ),
+]
+KeyLevelOption = Annotated[
+    str | None, typer.Option(metavar="LEVEL", help="TLS: mbk or mak; otherwise the meter is asked.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 WhatArgument = Annotated[
@@ -108,7 +115,8 @@ def read(
     since: SinceOption = None,
     as_json: JsonOption = False,
     baud: BaudOption = 9600,
-    encrypt: EncryptOption = False,
+    security: SecurityOption = "digest",
+    key_level: KeyLevelOption = None,
     optical: OpticalOption = False,
     password_file: PasswordFileOption = None,
 ) -> None:
@@ -117,7 +125,7 @@ def read(
 
     kinds = reading.parse_kinds(what)
     begin = reading.parse_since(since)
-    access = _access(port, key_file, baud, encrypt, optical, password_file)
+    access = _access(port, key_file, baud, security, key_level, optical, password_file)
     asyncio.run(reading.read(access, kinds, as_json, begin))
 
 
@@ -143,6 +151,21 @@ def check(
     from . import check as checking
 
     print("\n".join(checking.summary(config)))
+
+
+@app.command()
+def forget_security(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The meter's name, or its port.")],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", metavar="FILE", help="The configuration that names the meter."),
+    ] = None,
+) -> None:
+    """Forget that a meter has spoken TLS, so that less may be spoken with it: when it was exchanged, or its
+    port was set to RC4."""
+    from . import tls_memory
+
+    print(tls_memory.forget(name, config))
 
 
 @app.command()
@@ -175,7 +198,8 @@ def record(
     key_file: KeyFileOption = None,
     since: SinceOption = None,
     baud: BaudOption = 9600,
-    encrypt: EncryptOption = False,
+    security: SecurityOption = "digest",
+    key_level: KeyLevelOption = None,
     optical: OpticalOption = False,
     password_file: PasswordFileOption = None,
 ) -> None:
@@ -188,7 +212,7 @@ def record(
 
     kinds = reading.parse_kinds(what)
     begin = reading.parse_since(since)
-    access = _access(port, key_file, baud, encrypt, optical, password_file)
+    access = _access(port, key_file, baud, security, key_level, optical, password_file)
     recorder = access.record_to(output)
     try:
         asyncio.run(reading.read(access, kinds, as_json=False, since=begin))
@@ -250,14 +274,22 @@ def demo(
 
 
 def _access(
-    port: str, key_file: Path | None, baud: int, encrypt: bool, optical: bool, password_file: Path | None
+    port: str,
+    key_file: Path | None,
+    baud: int,
+    security: str,
+    key_level: str | None,
+    optical: bool,
+    password_file: Path | None,
 ) -> Any:
     from .links import parse_port
-    from .meter_access import MepAccess, OpticalAccess
+    from .meter_access import OpticalAccess, mep_access
 
     if optical:
-        if key_file or encrypt:
-            raise ConfigurationError("--key-file and --encrypt are for the MEP port: leave them out")
+        if key_file or security != "digest" or key_level:
+            raise ConfigurationError(
+                "--key-file, --security and --key-level are for the MEP port: leave them out"
+            )
         if password_file is None:
             raise ConfigurationError("--optical needs --password-file: a file with the meter's MK, PK or RK")
         return OpticalAccess(parse_port(port), password_file, baud)
@@ -265,7 +297,7 @@ def _access(
         raise ConfigurationError("--password-file is for the optical port: add --optical")
     if key_file is None:
         raise ConfigurationError("name the meter's key with --key-file FILE, or add --optical")
-    return MepAccess(parse_port(port), key_file, baud, encrypt)
+    return mep_access(parse_port(port), key_file, baud, security, key_level)
 
 
 def main() -> None:

@@ -134,6 +134,10 @@ def _ca_file(value: object, info: ValidationInfo) -> Path:
     return path
 
 
+def _state_dir(value: object, info: ValidationInfo) -> Path:
+    return _base(info) / Path(_path_text(value)).expanduser()
+
+
 def _path_text(value: object) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("must be the path of a file, in quotes")
@@ -211,6 +215,9 @@ class GatewaySection(_Section):
     id: TopicLevel = Field(
         default_factory=_host_name, description="name of this gateway; default: the host's name"
     )
+    state_dir: Annotated[Path, BeforeValidator(_state_dir), WithJsonSchema({"type": "string"})] | None = (
+        Field(default=None, description="directory for what it has to know after a restart")
+    )
 
 
 class BrokerSection(_Section):
@@ -279,8 +286,13 @@ class MeterSection(_Section):
     key_file: KeyFile | None = Field(
         default=None, description="mep: file with the meter's key (MBK or MAK) as the utility gave it"
     )
-    security: Literal["digest", "rc4"] = Field(
-        default="digest", description='mep: "digest": authenticated; "rc4": encrypted as well'
+    security: Literal["digest", "rc4", "tls", "auto"] = Field(
+        default="digest",
+        description='mep: "digest": authenticated; "rc4": encrypted as well; "tls"; "auto": TLS, or RC4 with '
+        "a meter that has never spoken TLS",
+    )
+    key_level: Literal["mbk", "mak"] | None = Field(
+        default=None, description="mep: which key it is, for TLS; default: the meter is asked"
     )
     password_file: PasswordFile | None = Field(
         default=None, description="optical: file with the meter's password (MK, PK or RK)"
@@ -369,7 +381,7 @@ def _contradictions(data: dict[str, Any]) -> Iterator[Finding]:
 
 def _protocol_contradictions(meter: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What of the one protocol stands at a meter of the other, or is missing."""
-    mep: tuple[str, ...] = ("key_file", "security")
+    mep: tuple[str, ...] = ("key_file", "security", "key_level")
     optical: tuple[str, ...] = ("password_file", "user_id", "user", "log_off")
     if meter.get("protocol", "mep") == "mep":
         needed, foreign = mep[0], optical

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from .. import clock
 from ..drivers.link import Link
 from ..drivers.mep.key import parse_key
 from ..drivers.mep.meter import MepMeter
-from ..drivers.mep.security import DIGEST, RC4, Security
+from ..drivers.mep.security import DIGEST, MODES, Security, TlsMemory
 from ..drivers.optical.client import BASE_BAUD
 from ..drivers.optical.meter import OpticalMeter
 from ..drivers.optical.password import parse_password
@@ -18,6 +20,17 @@ from .links import DEFAULT_BAUD, Port
 from .record import Recorder, RecordingLink
 from .record_optical import OpticalRecordingLink
 from .secret_files import read_secret
+from .tls_memory import TlsMeters, state_dir
+
+# By key id.
+LEVEL_WORDS = ("mbk", "mak")
+
+if TYPE_CHECKING:
+    from ..drivers.mep.tls_machine import TlsChannel
+
+
+# A meter may lock its optical port after a few refused passwords (ET55, firmware 4.30).
+_REFUSED_MS = 3_600_000
 
 
 def read_key(path: Path) -> tuple[bytes, str]:
@@ -75,20 +88,60 @@ class MeterAccess:
 
 
 class MepAccess(MeterAccess):
-    """Raises ConfigurationError when the key can't be used."""
+    """`security`, `level`, `memory`: see Security. Raises ConfigurationError when the key can't be used, or
+    the meter has spoken TLS before and shall speak less."""
 
-    def __init__(self, port: Port, key_file: Path, baud: int = DEFAULT_BAUD, encrypt: bool = False) -> None:
-        security = "rc4" if encrypt else "digest"
+    def __init__(
+        self,
+        port: Port,
+        key_file: Path,
+        baud: int = DEFAULT_BAUD,
+        security: str = DIGEST,
+        level: int | None = None,
+        memory: TlsMemory | None = None,
+    ) -> None:
         super().__init__(port, {"baud": baud, "protocol": "mep", "security": security})
-        self.secret_form = f"the key is written as {read_key(key_file)[1]}"
         self._key_file = key_file
         self._baud = baud
-        self._encrypt = encrypt
+        self._mode = security
+        self._level = level
+        self._memory = memory or TlsMemory()
+        key, form = read_key(key_file)
+        self.secret_form = f"the key is written as {form}"
+        self._security(key)
 
     async def open(self) -> MepMeter:
-        key = read_key(self._key_file)[0]
-        security = Security(key, RC4 if self._encrypt else DIGEST)
+        security = self._security(read_key(self._key_file)[0])
         return MepMeter(await self._link(self._baud), security, self._baud)
+
+    def _security(self, key: bytes) -> Security:
+        return Security(key, self._mode, _make_tls, self._level, self._memory)
+
+
+def mep_access(
+    port: Port,
+    key_file: Path,
+    baud: int,
+    security: str,
+    key_level: str | None,
+    name: str | None = None,
+    state: Path | None = None,
+) -> MepAccess:
+    """`key_level`: "mbk", "mak" or None for either; `name`: of the meter, by default its port; `state`: the
+    directory that was configured for what is to be remembered. Raises ConfigurationError."""
+    if security not in MODES:
+        raise ConfigurationError(f"security {security!r}: there are {', '.join(MODES)}")
+    if key_level not in (None, *LEVEL_WORDS):
+        raise ConfigurationError(f"key level {key_level!r}: there are {' and '.join(LEVEL_WORDS)}")
+    level = None if key_level is None else LEVEL_WORDS.index(key_level)
+    memory = TlsMeters(state_dir(state)).memory(name or str(port), str(port), security)
+    return MepAccess(port, key_file, baud, security, level, memory)
+
+
+def _make_tls(identity: bytes, key: bytes) -> TlsChannel:
+    from ..drivers.mep.tls_client import TlsClient  # with cryptography, which takes time to load
+
+    return TlsClient(identity, key)
 
 
 class OpticalAccess(MeterAccess):
@@ -113,10 +166,16 @@ class OpticalAccess(MeterAccess):
         self._user_id = user_id
         self._user = user
         self._log_off = log_off
+        self._tried: tuple[bytes, OpticalMeter, int] | None = None
 
     async def open(self) -> OpticalMeter:
+        """Also raises AuthenticationError: a password that was refused is not tried again for a while."""
         password = read_password(self._password_file)[0]
-        return OpticalMeter(
+        if self._tried is not None:
+            tried, meter, at = self._tried
+            if meter.refusal and tried == password and clock.monotonic_ms() - at < _REFUSED_MS:
+                raise meter.refusal
+        meter = OpticalMeter(
             await self._link(BASE_BAUD),
             password,
             baud=self._baud,
@@ -124,3 +183,5 @@ class OpticalAccess(MeterAccess):
             user=self._user,
             log_off=self._log_off,
         )
+        self._tried = password, meter, clock.monotonic_ms()
+        return meter

@@ -51,7 +51,7 @@ class Player:
         if recording.about.get("security") != "digest":
             raise ConfigurationError(
                 "this recording is encrypted: nobody can tell what was asked and answered without its key. "
-                'Record again with security = "digest" (without --encrypt)'
+                'Record again with security = "digest" (--security digest)'
             )
         self.unknown: list[str] = []
         self._bits = key_bits(key)

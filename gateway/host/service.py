@@ -14,7 +14,7 @@ from ..errors import ConfigurationError
 from . import config
 from .links import parse_port
 from .logs import log
-from .meter_access import MepAccess, MeterAccess, OpticalAccess
+from .meter_access import MeterAccess, OpticalAccess, mep_access
 from .mqtt import MqttBroker
 from .secret_files import read_secret
 from .signals import ending
@@ -34,7 +34,7 @@ async def run(path: Path, recordings: Path | None = None) -> None:
     with ending() as ended, ExitStack() as stack:
         meters = []
         for section in settings.meter:
-            access = _access(section)
+            access = _access(section, settings.gateway.state_dir)
             log("info", f"{section.name}: {access.secret_form}")
             if recordings is not None:
                 recorder = access.record_to(recordings / f"{section.name}-{clock.utc_ms() // 1000}.jsonl")
@@ -61,7 +61,7 @@ async def run(path: Path, recordings: Path | None = None) -> None:
             running.result()
 
 
-def _access(section: config.MeterSection) -> MeterAccess:
+def _access(section: config.MeterSection, state: Path | None) -> MeterAccess:
     port = parse_port(section.port)
     if section.password_file is not None:
         return OpticalAccess(
@@ -73,7 +73,9 @@ def _access(section: config.MeterSection) -> MeterAccess:
             log_off=section.log_off == "cycle",
         )
     assert section.key_file is not None  # config.load has seen to it
-    return MepAccess(port, section.key_file, section.baud, section.security == "rc4")
+    return mep_access(
+        port, section.key_file, section.baud, section.security, section.key_level, section.name, state
+    )
 
 
 def _meter(section: config.MeterSection, access: MeterAccess) -> MeterSettings:

@@ -155,7 +155,7 @@ def test_every_fault_at_once_with_line_field_and_reason(directory: Path):
         ("20: meter 2.name: ", "same as that of meter 1"),
         ("21: meter 2.port: ", "tcp://host:port"),
         ("22: meter 2.key: ", "key_file"),
-        ("23: meter 2.security: ", "'digest' or 'rc4'"),
+        ("23: meter 2.security: ", "'digest', 'rc4', 'tls' or 'auto'"),
         ("24: meter 2.id: ", "is no UUID"),
     ]
     for place, reason in expected:
