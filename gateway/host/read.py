@@ -19,9 +19,7 @@ from .meter_access import MeterAccess
 from .show import About, Item, json_lines, print_tables, total_rows
 
 # In the order in which `all` reads them.
-KINDS = {
-    name: kind for kind, name in enumerate(model.KIND_NAMES) if kind not in (model.SELF_READ, model.FOREIGN)
-}
+KINDS = {name: kind for kind, name in enumerate(model.KIND_NAMES) if kind != model.FOREIGN}
 
 _BAD_ANSWERS = 3  # in a row
 _STANDING = 5  # steps that bring nothing and do not move; what is recorded meanwhile may cause some

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
@@ -14,6 +15,8 @@ from ..transmission.model import Event, Reading, Series
 from ..transmission.platform_json import fault_code, format_time, property_id
 from ..transmission.rows import rows
 from .values import event_text, meaning, value_text
+
+_WIDTH = 40  # characters of a value on a line
 
 Item = Reading | Series | Event
 
@@ -133,7 +136,9 @@ def _print_reading(reading: Reading, about: About) -> None:
         table.add_column("at", no_wrap=True)
     table.add_column("meaning")
     for value in reading.values:
-        cells = [property_id(value.prop), value_text(value), value.unit or ""]
+        # A telegram is long: broken here, because the library would make the other columns narrow instead.
+        lines = "\n".join(textwrap.wrap(value_text(value), _WIDTH))
+        cells = [property_id(value.prop), lines, value.unit or ""]
         if with_dates:
             cells.append(format_time(value.date) if value.date else "")
         table.add_row(*cells, meaning(value.prop))
