@@ -1,0 +1,50 @@
+"""The board's program over TLS, within a board's heap, against a meter that takes nothing else."""
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.simulator.listen import pty_line
+from gateway.simulator.meter import VirtualMeter
+from tests.firmware.test_unix_port import (
+    CREDENTIAL,
+    HEAP,
+    KEY,
+    Application,
+    application,  # noqa: F401 - a fixture
+    board_settings,
+    cloud,
+    enough,
+    process,
+    run_with,
+    secret,
+    stored,
+)
+
+pytest.importorskip("mbedtls", reason="the virtual meter's TLS is python-mbedtls, which has no wheel here")
+
+
+async def test_the_board_reads_over_tls_and_nothing_less_afterwards(application: Application, tmp_path: Path):  # noqa: F811
+    secret(tmp_path / "meter.key", KEY)
+    secret(tmp_path / "credential", CREDENTIAL)
+    meter = VirtualMeter(KEY[:16].encode(), None, seed=1, firmware="4.30", security="tls")
+    link, database, file = tmp_path / "line", tmp_path / "readings.db", tmp_path / "board.json"
+    async with cloud(tmp_path) as port, pty_line(meter, link=link):
+        settings = board_settings(tmp_path, port, link) | {"security": "auto"}
+        file.write_text(json.dumps(settings))
+        run_from_rom = (sys.executable, "tools/run_from_rom.py", str(application.image))
+        async with process(*run_from_rom, "unix_main", "-X", f"heapsize={HEAP}", str(file)) as board:
+            await stored(board, database, 0, enough)
+            board.send_signal(signal.SIGINT)
+            output, errors = await asyncio.wait_for(board.communicate(), 10)
+        assert board.returncode == 0, errors.decode()
+        assert "MemoryError" not in errors.decode()
+        report = json.loads(output.decode().splitlines()[-1])
+        assert [worker["failures"] for worker in report["workers"]] == [0, 0]
+        assert (tmp_path / "board.json.tls").read_text() == "1\n"
+        code, said = await run_with(application, tmp_path, settings | {"security": "rc4"})
+        assert (code, "has spoken TLS before" in said) == (2, True)
