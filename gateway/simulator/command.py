@@ -13,6 +13,7 @@ import typer
 from .. import clock
 from ..errors import ConfigurationError
 from . import truth
+from .calendar import DAY_MS
 from .captured import fitting, read_tables
 from .channels import Channel
 from .faulty import LineFaults
@@ -94,7 +95,7 @@ def simulate(
         typer.Option("--truth", help="At the end, write what a correct reader must have found here."),
     ] = None,
     history: Annotated[
-        int, typer.Option(help="The meter has been at work for this many days already.", min=0, max=3660)
+        int, typer.Option(help="The meter has been at work for this many days already.", min=0, max=400)
     ] = 0,
     profile_sets: Annotated[
         int, typer.Option(help="Load profile data sets, as many as the firmware knows.", min=0, max=4)
@@ -136,7 +137,7 @@ def simulate(
     start_ms = _instant(start)
     if start_ms is None:
         start_ms = clock.utc_ms()
-    happenings = life if life in KINDS else read_file(Path(life), start_ms)
+    happenings = life if life in KINDS else read_file(Path(life), start_ms - history * DAY_MS)
     meter = VirtualMeter(
         read_key_file(key_file) if key_file else None,
         read_key_file(basic_key_file) if basic_key_file else None,

@@ -100,6 +100,8 @@ class VirtualMeter:
         self.deltas = DeltaAlerts(self)
         self.image.after_write[53] = self._offsets_written
         self.image.after_write[et(13)] = self._schedule_written
+        self.image.after_write[et(50)] = self._client_written
+        self._registered_clients: list[int] = []
         if key is None and basic_key is None and optical_keys:
             # Every meter has keys; these nobody knows.
             key = secrets.token_bytes(16)
@@ -413,6 +415,14 @@ class VirtualMeter:
     def _schedule_written(self, _advanced: bool) -> bool:
         """ET13 was written: M-Bus devices are read when it says from now on."""
         self.life.schedule()
+        return True
+
+    def _client_written(self, _advanced: bool) -> bool:
+        """ET50 was written: a client may have come or gone."""
+        registered = [port.number for port in self.ports if port.registered]
+        if registered != self._registered_clients:
+            self._registered_clients = registered
+            self.life.alarm("mep installed or removed")
         return True
 
     def _bt55(self) -> bytes:

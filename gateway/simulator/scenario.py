@@ -7,6 +7,7 @@ A file holds a JSON list of happenings: `{"at": "2024-01-31T12:00:00Z", "do": "c
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from inspect import signature
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -113,6 +114,10 @@ def _entry(entry: dict[str, object], start_ms: int) -> Happening:
     arguments = entry.get("with", [])
     if not isinstance(arguments, list):
         raise ValueError("what %s happens with is a list" % name)
+    try:
+        signature(HAPPENINGS[str(name)]).bind(None, 0, *arguments)
+    except TypeError as error:
+        raise ValueError("%s with %r: %s" % (name, arguments, error)) from None
     if "at" in entry:
         at = datetime.fromisoformat(str(entry["at"]))
         since = (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)

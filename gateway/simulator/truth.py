@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import definitions
+from . import definitions, measured
 from .calendar import utc_datetime
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def document(meter: "VirtualMeter") -> dict[str, object]:
         },
         "run": instant(now),
         "clock": instant(meter.world.clock_at(now)),
+        "registers": _registers(meter),
         "load_profile": {
             "configurations": [
                 configuration_document(identifier, configuration)
@@ -83,6 +84,19 @@ def document(meter: "VirtualMeter") -> dict[str, object]:
             {"start": instant(outage.start), "end": instant(outage.end)} for outage in meter.life.outages
         ],
     }
+
+
+def _registers(meter: "VirtualMeter") -> dict[str, object]:
+    """The summations of BT23 at this moment."""
+    g, registers = meter.generation, meter.registers
+    registers.advance(meter.life.now_ms)
+    blocks = [
+        measured.summations(block, g, opening, None if index else meter.counters)
+        for index, (block, opening) in enumerate(
+            zip([registers.total, *registers.tiers], meter.openings, strict=True)
+        )
+    ]
+    return {"totals": blocks[0], "tiers": blocks[1:]}
 
 
 def _events(meter: "VirtualMeter") -> dict[str, object]:

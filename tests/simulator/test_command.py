@@ -1,5 +1,6 @@
 """`simulate` as a process: the line it prints, its ends, and what it says to wrong options."""
 
+import json
 import os
 import re
 import signal
@@ -75,6 +76,24 @@ def test_tcp_process(running: list[subprocess.Popen[str]], key_file: Path) -> No
     assert process.returncode == 0
 
 
+def test_truth_is_written_at_the_end(
+    running: list[subprocess.Popen[str]], key_file: Path, tmp_path: Path
+) -> None:
+    truth, life = tmp_path / "truth.json", tmp_path / "life.json"
+    life.write_text('[{"at": "2024-06-13T01:00:00Z", "do": "cut_power", "with": [600]}]')
+    options = ("--start", "2024-06-14T00:00:00Z", "--history", "1", "--serial", "4711", "--life", str(life))
+    process, _ = start(running, key_file, *options, "--truth", str(truth), "--firmware", "4.30")
+    assert not truth.exists()
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=30) == ("", "")
+    assert process.returncode == 0
+    told = json.loads(truth.read_text())
+    assert told["identity"] == {"serial": "4711", "firmware": "4.30", "manufacturer": "ELON"}
+    assert told["outages"] == [{"start": "2024-06-13T01:00:00Z", "end": "2024-06-13T01:10:00Z"}]
+    assert len(told["load_profile"]["intervals"]) == 96
+    assert list(tmp_path.glob("truth*")) == [truth]
+
+
 def test_pty_process_is_pulled_and_plugged_by_signals(
     running: list[subprocess.Popen[str]], key_file: Path, tmp_path: Path
 ) -> None:
@@ -106,6 +125,8 @@ def test_pty_process_is_pulled_and_plugged_by_signals(
         ({"firmware": "5.0"}, "firmware 5.0"),
         ({"summations": 12}, "11, 15 or 19"),
         ({"tables": Path("nowhere.json")}, "nowhere.json"),
+        ({"life": "nowhere.json"}, "nowhere.json"),
+        ({"truth_file": Path("nowhere/truth.json")}, "no such directory"),
     ],
 )
 def test_wrong_options_are_named(key_file: Path, options: dict[str, object], part: str) -> None:
