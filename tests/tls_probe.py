@@ -37,18 +37,15 @@ class TlsProbe:
         self.last = response[2:]
         return self.last
 
-    def hello(self) -> bytes:
-        return self._step()
-
     def handshake(self) -> int:
         """The response code that ended the handshake: 0 when the session stands."""
-        code, records = 0x58, self.hello()
+        code, records = 0x58, self.step()
         while records:
             answer = self.exchange(code, records)
             if answer[0]:
                 return answer[0]
             self.buffer.receive_from_network(answer[1:])
-            code, records = 0x59, self._step()
+            code, records = 0x59, self.step()
         assert self.buffer._handshake_state is HandshakeStep.HANDSHAKE_OVER
         return 0
 
@@ -71,7 +68,8 @@ class TlsProbe:
         assert int.from_bytes(message[1:3], "big") == len(message) - 3
         return message[3:]
 
-    def _step(self) -> bytes:
+    def step(self) -> bytes:
+        """The client's next records in a handshake; none when it is over."""
         while self.buffer._handshake_state is not HandshakeStep.HANDSHAKE_OVER:
             try:
                 self.buffer.do_handshake()

@@ -20,6 +20,7 @@ from .faulty import LineFaults
 from .generations import DEFAULT_FIRMWARE, generation
 from .listen import PtyLine, TcpLine, pty_line, tcp_line
 from .meter import VirtualMeter
+from .optical_server import FIRST_PACKETS, NAKED
 from .optical_session import OpticalKeys, read_password_file
 from .port_settings import RC4
 from .profile import standard
@@ -51,6 +52,12 @@ def simulate(
     read_only_password_file: Annotated[
         Path | None, typer.Option(help="File with the optical port's read-only key.")
     ] = None,
+    first_packet: Annotated[
+        str,
+        typer.Option(
+            help="The first optical packet on a UART shared with MEP is answered with nak, lost, or heard."
+        ),
+    ] = NAKED,
     tables: Annotated[
         Path | None, typer.Option(help="JSON with captured tables to serve instead of living ones.")
     ] = None,
@@ -156,6 +163,10 @@ def simulate(
         clients=1 if second_listen is None else 2,
         monotonic=lambda: clock.monotonic_ms() * speed,
     )
+    if meter.optical is not None:
+        if first_packet not in FIRST_PACKETS:
+            raise ConfigurationError("--first-packet %s: give %s" % (first_packet, ", ".join(FIRST_PACKETS)))
+        meter.optical.server.first_packet = first_packet
     for table, data in captured.items():
         meter.image.keep(table, data)
     meter.faults.refuse_permille = refuse

@@ -27,13 +27,20 @@ CHARACTER_MS = 500
 _TRIES = 4  # the packet and three repetitions
 
 
+def _shifted(register: int) -> int:
+    for _ in range(8):
+        register = register >> 1 ^ (0x8408 if register & 1 else 0)
+    return register
+
+
+_CRC_TABLE = tuple(_shifted(byte) for byte in range(256))
+
+
 def crc(data: bytes) -> bytes:
     """CRC-16/X-25 of a packet from its start character on, low byte first."""
     register = 0xFFFF
     for byte in data:
-        register ^= byte
-        for _ in range(8):
-            register = register >> 1 ^ (0x8408 if register & 1 else 0)
+        register = register >> 8 ^ _CRC_TABLE[(register ^ byte) & 0xFF]
     return (register ^ 0xFFFF).to_bytes(2, "little")
 
 

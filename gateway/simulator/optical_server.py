@@ -25,6 +25,7 @@ OPTICAL_CHANNEL = 0
 NAKED = "nak"
 LOST = "lost"
 HEARD = "heard"
+FIRST_PACKETS = (NAKED, LOST, HEARD)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from gateway.simulator.image import Image, et
 from gateway.simulator.meter import VirtualMeter
 from gateway.simulator.optical_server import DenialOfService, OpticalServer
 from gateway.simulator.optical_session import OpticalKeys
+from tests.faulty_lines import faulty_link
 from tests.mep_probe import KEY, Probe, read_message, request
 from tests.optical_probe import (
     ACK,
@@ -372,6 +373,39 @@ def test_separate_ports_on_generation_4() -> None:
     assert optical.read(et(3), 0, 12) == b"written here"
     assert optical.ask(partial_write(et(3), 0, b"and there   ")) == b"\0"
     assert mep.read(et(3), 0, 12) == b"and there   "
+
+
+@pytest.mark.parametrize("firmware", ["2.0", "2.10", "3.10", "3.50", "3.70", "4.30"])
+def test_every_firmware_answers_the_same_on_both_ports(firmware: str) -> None:
+    meter = virtual(firmware)
+    assert meter.optical is not None
+    over_mep = {table: Probe(meter).read(table) for table in (1, 20, 22, 27, et(3), et(11))}
+    optical = OpticalProbe(meter.optical)
+    optical.open()
+    assert {table: optical.read(table) for table in over_mep} == over_mep
+
+
+def test_procedures_over_the_optical_port_answer_in_bt08() -> None:
+    meter = virtual("3.80")
+    assert meter.optical is not None
+    assert Probe(meter).write(et(50), 30, b"\x03") == 0  # registered, answers in ET59
+    optical = OpticalProbe(meter.optical)
+    optical.open()
+    assert optical.ask(partial_write(7, 0, b"\x11\x08\x21\x00")) == b"\0"
+    assert optical.read(8, 0, 4) == b"\x11\x08\x21\x00"
+
+
+async def test_what_mep_sends_appears_on_the_optical_line_of_a_shared_port() -> None:
+    for firmware, shared in (("3.10", True), ("4.30", False)):
+        meter = virtual(firmware)
+        assert meter.optical is not None
+        async with faulty_link(meter) as mep, faulty_link(meter.optical) as eye:
+            await mep.write(request(read_message(1), meter.mep.sequence))
+            sent = await mep.read()
+            if shared:
+                assert await eye.read() == sent
+            await eye.write(IDENTIFY)
+            assert await eye.read() == (NAK if shared else ACK + packet(IDENTITY))
 
 
 def test_which_port_is_this() -> None:

@@ -130,11 +130,13 @@ def test_haste(start: Start, mep: Callable[[str], MepLine]) -> None:
         ({"second_listen": "pty"}, "firmware 3.80 has 1"),
         ({"optical": True}, "--password-file"),
         ({"optical_listen": "pty"}, "--password-file"),
+        ({"first_packet": "eaten", "password_file": "password_file"}, "nak, lost, heard"),
         ({"fault": "bend=1%"}, "--fault bend=1%"),
         ({"fault": "lose=200%"}, "--fault lose=200%"),
     ],
 )
 def test_wrong_options_are_named(files: dict[str, Path], options: dict[str, object], part: str) -> None:
+    options = {name: files.get(str(value), value) for name, value in options.items()}
     with pytest.raises(ConfigurationError) as caught:
         simulate(key_file=files["key_file"], **options)
     assert part in str(caught.value)

@@ -117,6 +117,25 @@ def test_the_same_bytes_again_get_the_same_response(meter: VirtualMeter) -> None
     assert probe.read(et(3), 0, 4) == b"once"
 
 
+def test_a_flight_in_several_messages(meter: VirtualMeter) -> None:
+    probe = TlsProbe(meter)
+    answer = probe.exchange(0x58, probe.step())
+    probe.buffer.receive_from_network(answer[1:])
+    flight = probe.step()
+    parts = []
+    while flight:
+        size = 5 + int.from_bytes(flight[3:5], "big")
+        parts.append(flight[:size])
+        flight = flight[size:]
+    assert len(parts) == 3  # key exchange, change of cipher, finished
+    assert [probe.exchange(0x59, part) for part in parts[:2]] == [b"\0", b"\0"]
+    answer = probe.exchange(0x59, parts[2])
+    assert answer[0] == 0 and len(answer) > 1
+    probe.buffer.receive_from_network(answer[1:])
+    assert probe.step() == b""
+    assert probe.read(52, 0, 4)
+
+
 def test_terminate_needs_a_byte(meter: VirtualMeter) -> None:
     probe = TlsProbe(meter)
     probe.handshake()
@@ -273,7 +292,7 @@ def test_any_records_are_survived(messages: list[tuple[int, bytes]], in_session:
 def test_a_spoiled_handshake_is_survived(data: st.DataObject) -> None:
     meter = SURVIVOR
     probe = TlsProbe(meter)
-    hello = bytearray(probe.hello())
+    hello = bytearray(probe.step())
     for _ in range(data.draw(st.integers(1, 3))):
         hello[data.draw(st.integers(0, len(hello) - 1))] = data.draw(st.integers(0, 255))
     meter.receive(framed(0x58, bytes(hello)), 0)
