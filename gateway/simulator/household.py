@@ -1,10 +1,12 @@
 """A three-phase household whose loads switch on and off: the same seed and the same instant give the same
 watts, in any order of asking.
 
-Power is constant within a slot of ten seconds, so energy over any time is an exact integer sum.
+Power is constant within a slot of ten seconds, so energy over any time is an exact integer sum. Most of it
+changes only with the minute.
 """
 
 import random
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -54,6 +56,7 @@ class Household:
         self._fridge_on = self._fridge_period * 2 // 5
         self._fridge_phase = fridge.randrange(3)
         self._day_uses = lru_cache(maxsize=4)(self._plan_day)
+        self._day_edges = lru_cache(maxsize=4)(self._plan_edges)
         self.power = lru_cache(maxsize=4096)(self._power)
 
     def _plan_day(self, day: int) -> tuple[_Use, ...]:
@@ -70,6 +73,23 @@ class Household:
                 )
         return tuple(uses)
 
+    def _plan_edges(self, day: int) -> tuple[int, ...]:
+        """The slots of a day at which an appliance is switched."""
+        return tuple(sorted({edge for use in self._day_uses(day) for edge in (use.start, use.end)}))
+
+    def steady_until(self, slot: int) -> int:
+        """The next slot whose power may be another one; in between it is what it is in `slot`. Without it a
+        day of energy would be thousands of equal pieces."""
+        day, in_day = divmod(slot, _SLOTS_PER_DAY)
+        until = slot + _SLOTS_PER_MINUTE - slot % _SLOTS_PER_MINUTE
+        place = (slot + 7 * self._fridge_phase) % self._fridge_period
+        until = min(
+            until, slot + (self._fridge_on if place < self._fridge_on else self._fridge_period) - place
+        )
+        edges = self._day_edges(day)
+        place = bisect_right(edges, in_day)
+        return min(until, day * _SLOTS_PER_DAY + edges[place]) if place < len(edges) else until
+
     def _power(self, slot: int) -> tuple[PhasePower, PhasePower, PhasePower]:
         """The power of each phase in `slot`, slots of ten seconds counted from 1970 in local time."""
         day, in_day = divmod(slot, _SLOTS_PER_DAY)
@@ -77,8 +97,7 @@ class Household:
         active = [0, 0, 0]
         reactive = [0, 0, 0]
         evening = 40 if 17 * 60 <= minute < 23 * 60 else 0
-        # One number for all phases: this runs six times a minute for each day of a life.
-        noise = self._noise(slot, 0, 1 << 48)
+        noise = self._noise(slot // _SLOTS_PER_MINUTE, 0, 1 << 48)
         for phase in PHASES:
             active[phase] = 45 + 10 * phase + evening + noise % 13
             # Electronics on standby lead: the grid sees exported var.

@@ -94,6 +94,8 @@ class World(Protocol):
 
     def power_at(self, slot: int) -> tuple[PhasePower, PhasePower, PhasePower]: ...
 
+    def steady_until(self, slot: int) -> int: ...
+
     def outage_after(self, run_ms: int) -> tuple[int, int] | None: ...
 
     def tier_at(self, run_ms: int) -> int: ...
@@ -143,7 +145,7 @@ class Registers:
         start = self.now_ms
         while start < end:
             slot = start // SLOT_MS
-            until = min((slot + 1) * SLOT_MS, end)
+            until = min(self._world.steady_until(slot) * SLOT_MS, end)
             span = until - start
             for name, power in flows(self._world.power_at(slot)):
                 sums[name] += power * span

@@ -78,6 +78,10 @@ class World:
         """The power of each phase in a slot of run time."""
         return self._household.power(self._local_slot(slot))
 
+    def steady_until(self, slot: int) -> int:
+        """The next slot whose power may be another one."""
+        return self._household.steady_until(self._local_slot(slot)) - self._house_ahead
+
     def present_at(self, run_ms: int) -> Present:
         return self._present(run_ms // SLOT_MS)
 

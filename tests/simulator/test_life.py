@@ -7,6 +7,7 @@ import pytest
 
 from gateway.simulator.calendar import LocalTime
 from gateway.simulator.generations import generation
+from gateway.simulator.household import Household
 from gateway.simulator.meter import VirtualMeter
 from gateway.simulator.registers import WH_MS
 from tests.mep_probe import KEY, Hands
@@ -244,3 +245,17 @@ def test_transformer_ratios_and_units() -> None:
     assert seen[81] == true[8] and seen[8] == true[8] // 20
     assert seen[197] == true[12] and seen[12] == true[12] // 20
     assert seen[15] == true[15]
+
+
+def test_power_is_steady_as_long_as_the_household_says() -> None:
+    house = Household(seed=3, solar_peak_w=5000)
+    slot = START // 10_000
+    end = slot + 3 * 8640
+    pieces = 0
+    while slot < end:
+        until = house.steady_until(slot)
+        assert slot < until <= slot + 6
+        assert len({house.power(inside) for inside in range(slot, until)}) == 1
+        slot = until
+        pieces += 1
+    assert pieces > 3 * 1440
