@@ -18,6 +18,7 @@ from ..errors import (
 )
 from ..transmission import frames, ids, model
 from . import schedule
+from .alerts import AlertGate
 from .link_budget import Bucket, LinkBudget
 from .marks import mark
 from .scheduler import Scheduler
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from .outbox import Outbox
     from .scheduler import Job
     from .supervisor import Log, Worker
+
+    OnAlert = Callable[[Tables], Awaitable[tuple[Sequence[Any], Sequence[int]]]]
 
 _BAD_ANSWERS = const(3)  # in a row, before the connection is given up
 _CLOSE_MS = const(3000)
@@ -51,7 +54,10 @@ class MeterSettings:
     serial number. `serial`: the serial number it must have; None accepts the first one seen.
     `intervals_ms`: by kind of reading, where they differ from the default schedule; 0 leaves it out.
     `reads_per_hour`: the most it is asked for. `idle_s`: begin and end of the time of day (seconds since
-    midnight, UTC) in which its port is left alone; None: it never is.
+    midnight, UTC) in which its port is left alone; None: it never is. `on_alert`: a coroutine function that
+    is called with the meter's Tables when it has alerted its client, and gives what was found (readings and
+    events for the outbox) and the kinds of readings that are to be read now; both empty where nothing could
+    be done about it. None: alerts are ignored, and what they would tell is polled.
     """
 
     def __init__(
@@ -63,6 +69,7 @@ class MeterSettings:
         intervals_ms: "Mapping[int, int] | None" = None,
         reads_per_hour: int = schedule.READS_PER_HOUR,
         idle_s: "tuple[int, int] | None" = None,
+        on_alert: "OnAlert | None" = None,
     ) -> None:
         self.name = name
         self.open_meter = open_meter
@@ -71,6 +78,7 @@ class MeterSettings:
         self.intervals_ms = intervals_ms
         self.reads_per_hour = reads_per_hour
         self.idle_s = idle_s
+        self.on_alert = on_alert
 
     def idle_ms(self, now_ms: int) -> int:
         """How much longer the port is left alone; 0 when it is not."""
@@ -131,6 +139,8 @@ class MeterTask:
         self._expected = ""
         self._confirmed = asyncio.Event()
         self._wake = asyncio.Event()
+        self.alerts = AlertGate()
+        self._alert_problem = ""
         self._follows_the_meter = model.LOAD_PROFILE not in (settings.intervals_ms or {})
 
     async def run(self, worker: "Worker") -> None:
@@ -139,6 +149,8 @@ class MeterTask:
             await self._leave_alone(worker)
             meter = LinkBudget(await self.settings.open_meter(), self.bucket)
             self._meter = meter
+            if self.settings.on_alert is not None:
+                meter.on_alert = self._alerted
             try:
                 tables = await self._meet(meter)
                 if tables is not None:
@@ -244,14 +256,20 @@ class MeterTask:
             worker.report("working", self._problems(), "warning" if self.problems else "info")
             self._wake.clear()
             spare_in = self.bucket.spare_in_ms()
+            alert_in = self.alerts.wait_ms(clock.monotonic_ms(), spare_in)
+            if alert_in == 0:
+                await self._serve_alert(tables)
+                continue
             job = self.scheduler.take(clock.utc_ms(), not spare_in)
             if job is None:
-                await self._rest(meter, self.scheduler.wait_ms(clock.utc_ms(), spare_in))
+                wait = self.scheduler.wait_ms(clock.utc_ms(), spare_in)
+                await self._rest(meter, wait if alert_in is None else min(wait, alert_in))
                 continue
             try:
                 if model.SELF_READ <= job.kind <= model.MBUS:
                     await self._step(job, tables)
                 else:
+                    job.more_ms = None
                     await self._read(job.kind, read_kind, job.kind, tables)
             except (LinkError, NoAnswer):
                 self.scheduler.give_back(job)
@@ -265,6 +283,34 @@ class MeterTask:
             await clock.wait_for_ms(self._wake.wait(), wait_ms)
         except Expired:
             pass
+
+    def _alerted(self) -> None:
+        now = clock.monotonic_ms()
+        self.alerts.raised(now)
+        if not self.alerts.wait_ms(now):
+            self._wake.set()
+
+    async def _serve_alert(self, tables: "Tables") -> None:
+        """Looks what the meter has to tell, and brings it or has it read."""
+        assert self.settings.on_alert is not None
+        items: Sequence[Any] = ()
+        kinds: Sequence[int] = ()
+        try:
+            items, kinds = await self._patiently(self.settings.on_alert, tables)
+            for item in items:
+                self._append(item.kind, [item])
+        except (Refused, TableError, FrameError, OutboxError) as error:
+            problem = "%s: an alert can't be served: %s" % (self.settings.name, error)
+            if problem != self._alert_problem:
+                self._alert_problem = problem
+                self._log("warning", problem)
+        finally:
+            _forget_readers()
+            # Also when the link goes: an alert that breaks it each time waits longer each time.
+            self.alerts.handled(clock.monotonic_ms(), bool(items) or bool(kinds))
+        for job in self.scheduler.jobs:
+            if job.kind in kinds:
+                job.more_ms = 0
 
     async def _step(self, job: "Job", tables: "Tables") -> None:
         """One step of a kind with a cursor, which moves only when the outbox has what the step brought."""
