@@ -56,6 +56,18 @@ class Refused(MeterError):
         self.table = table
 
 
+class ProcedureFailed(MeterError):
+    """The meter did not carry out a procedure. `procedure`: BPxx, or 2048 + xx for EPxx; `result`: its code
+    (MEP guide, "Procedure Header Fields")."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, procedure: int, result: int) -> None:
+        super().__init__(message)
+        self.procedure = procedure
+        self.result = result
+
+
 class TableError(GatewayError):
     """Table data that can't be right: a length, dimension or value outside its bounds."""
 
