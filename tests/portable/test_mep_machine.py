@@ -178,6 +178,8 @@ class MachineTest(unittest.TestCase):
     def test_a_port_that_wants_tls_says_so(self):
         for digest in (b"", bytes(8)):
             self.ask()
+            for _ in range(2):
+                self.again(self.machine.receive(framed(b"\x0a" + digest))[0])
             error = self.failure(self.machine.receive(framed(b"\x0a" + digest)))
             self.assertTrue(isinstance(error, TlsStands))
             self.assertIn("wants TLS", str(error))

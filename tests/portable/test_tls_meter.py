@@ -309,7 +309,7 @@ class TlsTest(unittest.TestCase):
         async def scenario(meter, link, far):
             far.open = True
             self.assertEqual(await meter.read(23, 0, 9), REGISTERS)
-            self.assertEqual(self.codes(link), b"\x3f\x57\x3f")
+            self.assertEqual(self.codes(link), b"\x3f\x3f\x3f\x57\x3f")
 
         self.run_with(scenario, mode="digest")
 
@@ -318,7 +318,7 @@ class TlsTest(unittest.TestCase):
             error = await self.raised(ProtocolError, meter.read(23, 0, 9))
             self.assertIn("wants TLS", str(error))
             await self.raised(ProtocolError, meter.read(23, 0, 9))
-            self.assertEqual(self.codes(link), b"\x3f\x57\x3f\x3f")
+            self.assertEqual(self.codes(link), b"\x3f\x3f\x3f\x57" + b"\x3f" * 6)
 
         self.run_with(scenario, lambda link: FakeTlsMeter(link, dict(TABLES), requires=True), mode="digest")
 

@@ -10,7 +10,7 @@
                digest does not fit                 WAITING    IGNORED
                nothing                             READY      SEND: first the same bytes, then anew
                nothing but damaged bytes           READY      SEND: anew, or FAILED if not patient
-               0A                                  IDLE       FAILED: TlsStands
+               0A                                  READY      SEND: anew
                any of these too often              IDLE       FAILED
     any        two zero bytes for a length                    ALERT
                abandon                             IDLE
@@ -51,6 +51,8 @@ _MAX_REPEATS = const(2)
 # 0C names the last number used (the worked example) or the next (table 2.5): one more than it fits the
 # meter's window of 8 either way, yet the number itself gets its turn too.
 _AFTER_RESYNC = (1, 0, 1)
+# The first byte of an encrypted or a damaged request can look like table traffic of TLS by chance.
+_MAX_STANDS = const(3)
 # 0B comes once in a while on a good line, and each time counts as an alarm at the meter.
 _MAX_REFUSALS = const(3)
 # A request that noise has damaged is refused too: where noise has been seen, or the key been proven, it takes
@@ -96,6 +98,7 @@ class Machine:
         self._tries = 0
         self._repeats = 0
         self._resyncs = 0
+        self._stands = 0
         self._unproven = 0
         self._garbage = False
         self.damaged = False
@@ -186,9 +189,7 @@ class Machine:
         if message[0] == AUTHENTICATION_FAILURE and len(message) in (1, 1 + DIGEST_BYTES):
             return self._refused()
         if message[0] == SERVICE_SEQUENCE and len(message) in (1, 1 + DIGEST_BYTES):
-            from .responses import tls_stands
-
-            return self._fail(tls_stands(self._request))
+            return self._not_the_time()
         self._unproven += 1
         self.damaged = self._noisy = True
         return events.IGNORED, None
@@ -236,6 +237,15 @@ class Machine:
         number = response[1] << 24 | response[2] << 16 | response[3] << 8 | response[4]
         self._sequence = (number + _AFTER_RESYNC[self._resyncs]) & 0xFFFFFFFF
         self._resyncs += 1
+        self._build()
+        return events.SEND, None
+
+    def _not_the_time(self) -> "Event":
+        self._stands += 1
+        if self._stands == _MAX_STANDS:
+            from .responses import tls_stands
+
+            return self._fail(tls_stands(self._request))
         self._build()
         return events.SEND, None
 
