@@ -1,6 +1,7 @@
-"""Figures that tests measure (bytes, heap) appear after the run, with or without worker processes."""
+"""Bad lines to virtual meters; figures that tests measure (bytes, heap) appear after the run."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -9,6 +10,23 @@ import pytest
 def figures(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """A function that takes a text for the summary of the run."""
     return lambda text: record_property("figures", text)
+
+
+@pytest.fixture
+async def bad_line() -> AsyncIterator[Callable]:
+    """An async function that lays a line to a virtual meter or one of its ports, as bad as `simulate --fault`
+    would: `link = await bad_line(meter.optical, "corrupt=1%,seed=7")`. See tests/faulty_lines.py."""
+    from gateway.simulator.faulty import LineFaults
+    from tests.faulty_lines import faulty_link
+
+    async with AsyncExitStack() as lines:
+
+        async def lay(channel, faults: str, *, paced: bool = False):
+            return await lines.enter_async_context(
+                faulty_link(channel, LineFaults.parse(faults), paced=paced)
+            )
+
+        yield lay
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

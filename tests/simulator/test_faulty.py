@@ -1,6 +1,7 @@
 """Bad lines: what they do to bytes, that the same seed does it again, and that the meter lives through it."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from gateway.errors import ConfigurationError, Expired, LinkError
 from gateway.simulator.faulty import FaultyDirection, FaultyLine, LineFaults
 from gateway.simulator.listen import pty_line, serve_tcp
 from gateway.simulator.meter import VirtualMeter
-from tests.faulty_lines import MeterLink, faulty_link, in_virtual_time
+from tests.faulty_lines import MeterLink, in_virtual_time
 from tests.mep_probe import KEY, opened, read_message, request
 
 DATA = bytes(range(256)) * 40
@@ -143,15 +144,15 @@ async def persistent(link: MeterLink, meter: VirtualMeter, asked: bytes) -> byte
 @pytest.mark.parametrize(
     "faults", ["corrupt=1%", "lose=1%", "double=1%", "late=2%", "garbage=2%", "half=2%", "reset=2%"]
 )
-async def test_a_read_gets_through_in_the_end(faults: str) -> None:
+async def test_a_read_gets_through_in_the_end(bad_line: Callable, faults: str) -> None:
     async def read() -> None:
         meter = VirtualMeter(KEY, firmware="3.10")
-        async with faulty_link(meter, LineFaults.parse(faults + ",seed=5")) as link:
-            for _ in range(8):
-                message = await persistent(link, meter, read_message(23, 0, 40))
-                assert message[:3] == b"\0\0\x28"
-            assert link.faults.total() > 0
-            assert (link.resets > 0) == faults.startswith("reset")
+        link = await bad_line(meter, faults + ",seed=5")
+        for _ in range(8):
+            message = await persistent(link, meter, read_message(23, 0, 40))
+            assert message[:3] == b"\0\0\x28"
+        assert link.faults.total() > 0
+        assert (link.resets > 0) == faults.startswith("reset")
 
     await in_virtual_time(read())
 

@@ -142,6 +142,12 @@ def test_wrong_options_are_named(files: dict[str, Path], options: dict[str, obje
     assert part in str(caught.value)
 
 
+def test_a_missing_tls_library_is_named(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mbedtls.tls", None)
+    with pytest.raises(ConfigurationError, match="pip install python-mbedtls"):
+        simulate(key_file=files["key_file"], firmware="4.30", security="tls")
+
+
 @pytest.mark.parametrize(
     ("text", "password"),
     [
