@@ -250,7 +250,11 @@ def replay(
 
     loaded = recording.load(file)
     if listen is None:
-        print("\n".join(replaying.transcript(loaded)))
+        if loaded.about.get("protocol") == "optical":
+            from .transcript_optical import transcript
+        else:
+            from .replay import transcript
+        print("\n".join(transcript(loaded)))
         return
     if key_file is None:
         raise ConfigurationError("--listen needs --key-file: the key that clients shall prove")
