@@ -33,20 +33,26 @@ def garbled(frame):
     return b"\xc1" + frame
 
 
-def number(meter, frame):
-    cls, epoch, sequence, _, _ = unpack(frame)
-    return cls, epoch, sequence
-
-
 @functools.cache
+def parts(frame):
+    """(class, epoch, sequence, reading, content), of garbled frames too: the truth may know."""
+    return tuple(unpack(frame.lstrip(b"\xc1")))
+
+
+def number(meter, frame):
+    if frame[:1] == b"\xc1":
+        raise FrameError("garbled")
+    return parts(frame)[:3]
+
+
 def row_of(frame):
     """(reading id, content): stored numbers identify profile readings, the frame's number all others."""
-    cls, epoch, sequence, reading, content = unpack(frame)
+    cls, epoch, sequence, reading, content = parts(frame)
     return (("stored", reading) if cls == PROFILE else ("row", epoch, cls, sequence)), content
 
 
 def covered(ranges, meter, frame):
-    cls, epoch, sequence, _, _ = unpack(frame.lstrip(b"\xc1"))
+    cls, epoch, sequence, _, _ = parts(frame)
     return any(r[:3] == (meter, cls, epoch) and r[3] <= sequence <= r[4] for r in ranges)
 
 
@@ -337,7 +343,7 @@ class Adapter(Node):
 
     def checkpoint(self):
         """Now and then a reader notes which of its readings has no receipt yet."""
-        pending = [unpack(e.frame.lstrip(b"\xc1"))[3] for e in self.box.pending() if e.cls == PROFILE]
+        pending = [parts(e.frame)[3] for e in self.box.pending() if e.cls == PROFILE]
         points = unpack(self.box.note(b"points") or pack([]))[-8:]
         if not points or points[-1][1] != min([self.cursor, *pending]):
             points.append([self.world.now, min([self.cursor, *pending])])
@@ -556,7 +562,7 @@ class World:
         """Every row is a reading that was made, every revision a content that it had."""
         truth = {}
         for meter, frame in self.made:
-            reading, content = row_of(frame.lstrip(b"\xc1"))
+            reading, content = row_of(frame)
             truth.setdefault((meter, reading), set()).add(content)
         for key, revisions in self.cloud.database.rows.items():
             assert len(set(revisions)) == len(revisions) and set(revisions) <= truth[key]
@@ -628,7 +634,7 @@ class World:
                 if key in database.tombstones:
                     continue
                 known = database.rows.get(key)
-                dead = {row_of(f[1:]) for m, f in database.dead if m == meter and f[:1] == b"\xc1"}
+                dead = {row_of(f) for m, f in database.dead if m == meter and f[:1] == b"\xc1"}
                 if known is None:
                     assert any(("stored", n) == reading for reading, _ in dead), "an interval is missing"
                 else:

@@ -242,27 +242,58 @@ class HopTest(unittest.TestCase):
             entry = box.following(METER, cls, entry.place)
         return found
 
+    def restore(self, hop, notes):
+        """The receiver's storage is set back to `notes`, works on for a while, and is asked."""
+        hop.far = MemoryOutbox(100000, epoch=3)
+        hop.far._notes = notes
+        hop.now += 1000
+        for _ in range(2):
+            hop.open_receiver()
+            hop.receiver.ask(OTHER, Ask(bytes(8), b"", [], [], [], []).encode(KEY, OTHER))
+            hop.receiver.finish(hop.now)
+        hop.sender.check()
+        for _ in range(4):
+            hop.turn()
+
     def test_a_restored_receiver_is_found_out_and_everything_offered_again(self):
         hop = Hop()
         hop.add(PROFILE, 2)
         hop.turn()
         hop.turn()
-        backup = dict(hop.far._notes)
-        at = hop.now
+        backup, at = dict(hop.far._notes), hop.now
         hop.add(PROFILE, 2)
         hop.turn()
         self.assertEqual(hop.pending(), [])
-        hop.far = MemoryOutbox(100000, epoch=3)
-        hop.far._notes = backup
-        hop.now += 1000
-        hop.open_receiver()
-        hop.sender.check()
-        hop.turn()
+        self.restore(hop, backup)
         self.assertEqual(hop.rewinds, [(METER, at)])
-        for _ in range(3):
-            hop.turn()
         self.assertEqual(hop.far.runs(METER, PROFILE, 1), [(0, 3)])
         self.assertEqual(hop.pending(), [])
+
+    def test_a_backup_that_does_not_know_the_session_is_found_out_too(self):
+        hop = Hop()
+        hop.add(PROFILE, 2)
+        hop.turn()
+        hop.turn()
+        backup, at = dict(hop.far._notes), hop.now
+        hop.now += 500
+        hop.open_receiver()
+        hop.add(PROFILE, 2)
+        hop.sender.check()
+        hop.turn()
+        hop.turn()
+        self.assertEqual(hop.pending(), [])
+        self.restore(hop, backup)
+        self.assertEqual(hop.rewinds, [(METER, at)])
+        self.assertEqual(hop.far.runs(METER, PROFILE, 1), [(0, 3)])
+
+    def test_a_receiver_that_lost_everything_is_given_everything(self):
+        hop = Hop()
+        hop.add(PROFILE, 2)
+        hop.turn()
+        hop.turn()
+        self.restore(hop, {})
+        self.assertEqual(hop.rewinds, [(METER, 0)])
+        self.assertEqual(hop.far.runs(METER, PROFILE, 1), [(0, 1)])
 
     def test_a_new_opening_makes_the_sender_ask(self):
         hop = Hop()
