@@ -1,5 +1,8 @@
 """TLS inside MEP frames: handshake, table traffic, rights by key, refusals, and how sessions end."""
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -134,6 +137,18 @@ def test_a_flight_in_several_messages(meter: VirtualMeter) -> None:
     probe.buffer.receive_from_network(answer[1:])
     assert probe.step() == b""
     assert probe.read(52, 0, 4)
+
+
+def test_the_guides_client_is_answered_like_by_the_guides_meter(meter: VirtualMeter) -> None:
+    vector = json.loads((Path(__file__).parents[1] / "vectors" / "mep_tls_psk.json").read_text())
+    hello, answered, flight = (bytes.fromhex(frame["records"]) for frame in vector["frames"][:3])
+    (response,) = meter.receive(framed(0x58, hello), 0)
+    assert response[2:3] == b"\0"
+    # Records, message types and lengths, version, session id, suite: all but what is random is the same.
+    shape = [(0, 11), (43, 44), (76, 95)]
+    assert [response[3:][a:b] for a, b in shape] == [answered[a:b] for a, b in shape]
+    (response,) = meter.receive(framed(0x59, flight), 0)
+    assert response[2] == 3  # its Finished belongs to another session
 
 
 def test_terminate_needs_a_byte(meter: VirtualMeter) -> None:
