@@ -82,9 +82,8 @@ class Alarms:
 
     def change(self, name: str, is_set: bool, stamp: int) -> bool:
         """Set or clear one; False when it is so already, or when the firmware does not know it. Raises
-        KeyError for what is no alarm at all."""
-        if name not in _ALARMS:
-            raise KeyError("no alarm is called %r; there are: %s" % (name, ", ".join(_ALARMS)))
+        ValueError for what is no alarm at all."""
+        check_name(name)
         if name not in self._places or (name in self._set) == is_set:
             return False
         if is_set:
@@ -101,6 +100,12 @@ class Alarms:
             byte, bit = self._places[name]
             out[byte] |= 1 << bit
         return bytes(out)
+
+
+def check_name(name: object) -> None:
+    """Raises ValueError for what is no alarm at all."""
+    if name not in _ALARMS:
+        raise ValueError("no alarm is called %r; there are: %s" % (name, ", ".join(_ALARMS)))
 
 
 def event_of(name: str) -> int | None:

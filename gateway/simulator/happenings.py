@@ -1,6 +1,7 @@
 """What can be made to happen to a meter, by name: now, at a chosen moment, or by a scenario."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import profile_tables
@@ -56,6 +57,14 @@ def _configure_profile(meter: "VirtualMeter", _run_ms: int, sets: int, blocks: i
     meter.take_profile(standard(known, sets, blocks=blocks))
 
 
+def _configure_registers(meter: "VirtualMeter", _run_ms: int, summations: int, demands: int) -> None:
+    g = meter.generation
+    if demands and not g.knows_demand:
+        return
+    most = max(summations, g.max_summations)
+    meter.reconfigure(replace(g, summations=summations, max_summations=most, demands=demands))
+
+
 HAPPENINGS: dict[str, Callable[..., None]] = {
     "cut_power": _cut_power,
     "move_clock": _move_clock,
@@ -68,4 +77,5 @@ HAPPENINGS: dict[str, Callable[..., None]] = {
     "lose_device": _lose_device,
     "find_device": _find_device,
     "configure_profile": _configure_profile,
+    "configure_registers": _configure_registers,
 }

@@ -13,6 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
+from .alarms import check_name
 from .calendar import DAY_MS
 from .happenings import HAPPENINGS
 
@@ -84,6 +85,8 @@ def _busy_day(chance: Random) -> Iterator[Happening]:
         yield lost + chance.randint(2, 5) * 3_600_000, "find_device", (index,)
     if chance.random() < 0.05:
         yield _moment(chance), "configure_profile", (chance.randint(1, 4),)
+    if chance.random() < 0.03:
+        yield _moment(chance), "configure_registers", (chance.choice((11, 15)), chance.choice((0, 2)))
 
 
 def _tamper(chance: Random) -> Iterator[Happening]:
@@ -116,6 +119,8 @@ def _entry(entry: dict[str, object], start_ms: int) -> Happening:
         raise ValueError("what %s happens with is a list" % name)
     try:
         signature(HAPPENINGS[str(name)]).bind(None, 0, *arguments)
+        if str(name).endswith("_alarm"):
+            check_name(arguments[0])
     except TypeError as error:
         raise ValueError("%s with %r: %s" % (name, arguments, error)) from None
     if "at" in entry:

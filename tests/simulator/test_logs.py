@@ -285,7 +285,7 @@ def test_alarms_are_set_and_cleared_with_their_events() -> None:
     code = 2048 + 8 * (7 - 4) + 1
     mine = [(e["argument"], e["stamp"]) for e in check_events(meter) if e["code"] == code]
     assert mine == [("0100", "2024-03-27T10:12:00Z"), ("0000", "2024-03-27T10:16:00Z")]
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="nonsense"):
         meter.happen("set_alarm", "nonsense")
 
 
@@ -367,3 +367,34 @@ def test_same_seed_same_life_however_it_is_looked_at() -> None:
     assert busy.truth_document() == idle.truth_document()
     other = alive(once, life="busy", seed=10)
     assert other.truth_document()["events"] != idle.truth_document()["events"]
+
+
+def test_registers_reconfigured_in_mid_life() -> None:
+    hands = Hands()
+    meter = alive(hands)
+    meter.happen("self_read")
+    version = meter.image.read(et(4))[116]
+    meter.happen("configure_registers", 15, 2)
+    assert meter.image.read(et(4))[116] == version + 1
+    assert [read["in_meter"] for read in check_copies(meter)] == [False]
+    meter.happen("self_read")
+    first, second = check_copies(meter)
+    assert (first["sequence"], second["sequence"]) == (1, 2)
+    assert second["billing_definition"] == 1
+    assert "dimension change" in check_alarms(meter)
+
+
+def test_demand_reset() -> None:
+    hands = Hands()
+    meter = alive(hands, generation("4.30", demands=1))
+    hands.ms = 3 * HOUR
+    block = 1 + 4 * 19
+    cumulative, continuous, maximum = struct.unpack_from("<3i", meter.image.read(23), block + 5)
+    assert cumulative == 0 and continuous == maximum > 0
+    meter.happen("reset_demands")
+    held = meter.image.read(23)
+    assert held[0] == 1
+    assert struct.unpack_from("<3i", held, block + 5) == (maximum, maximum, 0)
+    kept = meter.image.read(25)
+    assert struct.unpack_from("<3i", kept, 6 + block + 5) == (0, maximum, maximum)
+    assert check_events(meter)[-1]["code"] == 20

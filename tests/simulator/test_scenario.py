@@ -44,6 +44,7 @@ def test_happenings_come_when_the_file_says(tmp_path: Path) -> None:
         ('[{"after": 1, "do": "explode"}]', "explode"),
         ('[{"after": 1, "do": "cut_power"}]', "cut_power"),
         ('[{"after": 1, "do": "cut_power", "with": 7}]', "a list"),
+        ('[{"after": 1, "do": "set_alarm", "with": ["nonsense"]}]', "nonsense"),
         ('[{"at": "soon", "do": "self_read"}]', "soon"),
     ],
 )
