@@ -192,7 +192,7 @@ class OpticalChannel:
         return [] if self._dead() else self._spoiled(self.server.tick(now_ms))
 
     def due_in_ms(self, now_ms: int) -> int | None:
-        return self.server.due_in_ms(now_ms)
+        return None if self._dead() else self.server.due_in_ms(now_ms)
 
     def line_lost(self) -> None:
         self.server.line_lost()

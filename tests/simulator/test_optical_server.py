@@ -359,6 +359,16 @@ def test_alerts_wait_for_the_end_of_the_optical_session() -> None:
     assert meter.alert(10_000) == b"\0\0"
 
 
+def test_a_silent_meter_has_nothing_due() -> None:
+    meter = virtual("3.10")
+    assert meter.optical is not None
+    OpticalProbe(meter.optical).open()
+    assert meter.optical.due_in_ms(100) is not None
+    meter.faults.silent = True
+    assert meter.optical.due_in_ms(10_000) is None
+    assert meter.optical.tick(10_000) == []
+
+
 def test_separate_ports_on_generation_4() -> None:
     meter = virtual("4.30")
     assert meter.optical is not None
