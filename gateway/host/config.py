@@ -390,6 +390,8 @@ def _protocol_contradictions(meter: dict[str, Any]) -> Iterator[tuple[str, str]]
         baud = meter.get("baud")
         if isinstance(baud, int) and not is_rate(baud):
             yield "baud", "is no rate of an optical session: 300 to 57600, as ANSI C12.18 lists them"
+        elif baud not in (None, DEFAULT_BAUD) and str(meter.get("port")).startswith("tcp:"):
+            yield "baud", f"has to be {DEFAULT_BAUD}: nobody can tell a serial server to change its rate"
     else:
         return
     if needed not in meter:

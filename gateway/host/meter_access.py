@@ -159,6 +159,11 @@ class OpticalAccess(MeterAccess):
         user: str = "",
         log_off: bool = True,
     ) -> None:
+        if baud != BASE_BAUD and not port.path:
+            raise ConfigurationError(
+                f"{port}: a session at {baud} baud needs a serial port of this machine, because nobody can "
+                f"tell a serial server to change its rate: leave it at {BASE_BAUD}"
+            )
         super().__init__(port, {"baud": BASE_BAUD, "protocol": "optical"})
         self.secret_form = f"the password is written as {read_password(password_file)[1]}"
         self._password_file = password_file

@@ -169,6 +169,22 @@ def test_sessions_begin_and_end_again_and_again(time: VirtualTime, firmware: str
     run(go())
 
 
+@pytest.mark.parametrize("fate", ["nak", "lost", "heard"])
+def test_whatever_becomes_of_the_first_packet_on_a_shared_port(time: VirtualTime, fate: str):
+    async def go() -> None:
+        meter = virtual_meter("3.10", history_days=0, life="none")
+        meter.optical.server.first_packet = fate
+        over_optical, over_mep = optical(time, meter), mep(time, meter)
+        for _ in range(3):
+            assert await over_optical.read(1, 0, 4) == b"ELON"
+            await over_optical.release()
+            assert await over_mep.read(1, 0, 4) == b"ELON"
+        await over_optical.close()
+        await over_mep.close()
+
+    run(go())
+
+
 def test_keys_and_their_rights(time: VirtualTime):
     async def go() -> None:
         meter = virtual_meter("3.10", history_days=0, life="none")

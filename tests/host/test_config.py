@@ -326,6 +326,12 @@ class TestOptical:
         assert any('password_file: is only for a meter with protocol = "optical"' in line for line in told)
         assert any("log_off: is only" in line for line in told)
 
+    def test_a_serial_server_keeps_its_rate(self, directory: Path):
+        faster = self.METER + "baud = 19200\n"
+        assert load(directory, faster).meter[0].baud == 19200
+        (told,) = faults(directory, faster.replace("/dev/ttyUSB0", "tcp://127.0.0.1:4059"))
+        assert "baud: has to be 9600" in told
+
     def test_a_missing_or_misspelt_password_is_told(self, directory: Path):
         told = faults(directory, MINIMAL.replace('key_file = "meter.key"', 'protocol = "optical"'))
         assert told[0].endswith("password_file: is missing")
