@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     Mark = tuple[int, int, int, int]
     # block sequence, header, first interval, end of the intervals, their bytes
     Block = tuple[int, bytes | bytearray, int, int, bytes | bytearray]
+    # what delivers it, where the step before ended, blocks, BT63 after they were read
+    Rest = tuple["_Part", Mark, list[Block], Table]
 
 _VERSION = const(1)
 _SINCE = const(0)
@@ -44,8 +46,10 @@ _NOT_SEEN = const(0xFFFF)
 _SEQUENCES = const(0xFFFFFFFF)
 _TRIES = const(3)
 
-# Of a step: the bytes it reads, and the bits that become of them: a frame has 8 KiB.
+# What is read at once, before it is checked that the meter did not move on. Of that a step gives as many
+# values as a board can hold as objects, and as many bits as a frame of 8 KiB has room for.
 _READ_SIZE = const(5632)
+_STEP_VALUES = const(480)
 _FRAME_BITS = const(60000)
 _ROW_BITS = const(16)
 _VALUE_BITS = const(36)
@@ -116,8 +120,28 @@ async def read(tables: "Tables", cursor: "bytes | None") -> Step:
 
     Raises TableError for dimensions and contents that can't be, once what other data sets have is read.
     """
-    step: Step = await tables.steady(lambda: _read(tables, cursor))
+    step = _rest(tables, cursor)
+    if step is None:
+        step = await tables.steady(lambda: _read(tables, cursor))
     return step
+
+
+def _rest(tables: "Tables", cursor: "bytes | None") -> "Step | None":
+    """What is left of what was read for the step before, when the cursor is still where that ended."""
+    profile: Profile | None = tables.memo.get("load_profile")
+    rest: Rest | None = profile.rest if profile else None
+    if profile is None or rest is None:
+        return None
+    profile.rest = None
+    part, mark, blocks, after = rest
+    marks, start = _marks(cursor)
+    number = part.each.number
+    if marks.get(number) != mark:
+        return None
+    part.items = []
+    part.deliver(blocks, after)
+    marks[number] = part.mark
+    return Step(part.items, _cursor(marks, start), part.more or profile.goes_on(number), profile.interval_s())
 
 
 async def _read(tables: "Tables", cursor: "bytes | None") -> Step:
@@ -145,7 +169,7 @@ async def _attempt(tables: "Tables", profile: "Profile", cursor: "bytes | None")
         if trouble is not None:
             raise trouble
         return Step([], _cursor(marks, start))
-    interval_s = min([each.seconds for each in profile.sets])
+    interval_s = profile.interval_s()
     states = profile.states
     profile.states = None
     stale = states is not None
@@ -172,7 +196,7 @@ async def _attempt(tables: "Tables", profile: "Profile", cursor: "bytes | None")
                 trouble = error
                 continue
             if part.items or part.more:
-                more = part.more or i + 1 < len(profile.sets) or trouble is not None
+                more = part.more or trouble is not None or profile.goes_on(each.number)
                 return Step(part.items, _cursor(marks, start), more, interval_s)
         if not stale:
             break
@@ -237,9 +261,10 @@ class _Part:
         self.more = True
         self._tables = tables
         self._profile = profile
-        self._each = each
+        self.each = each
         self._state = state
         self._bits = 0
+        self._values = 0
         self._in_progress = 0
         self._open: list[int | str] = []  # faults of the row before
         self._oldest = state["sequence"] - state["valid_blocks"] + 1 & _SEQUENCES
@@ -249,7 +274,7 @@ class _Part:
 
     async def run(self) -> bool:
         """Reads, and makes Series of it; False: the meter moved on, and what came counts for nothing."""
-        each, state = self._each, self._state
+        each, state = self.each, self._state
         sequence, first = self._begin
         if first >= each.intervals and sequence != state["sequence"]:
             sequence = sequence + 1 & _SEQUENCES
@@ -278,21 +303,37 @@ class _Part:
             return False  # devices answered after their values were read
         self._in_progress = in_progress
         self._profile.states = states
-        for block in blocks:
-            if not self._take(block, after):
-                break
+        self.deliver(blocks, after)
         return True
 
+    def deliver(self, blocks: "list[Block]", after: "Table") -> None:
+        """Series of what was read and holds; what is too much for a step is kept for the next."""
+        self._bits = self._values = 0
+        while blocks:
+            sequence, header, first, end, data = blocks[0]
+            following = self._take(blocks[0], after)
+            blocks = blocks[1:]
+            if following < end:
+                at = (following - first) * self.each.interval_size
+                blocks.insert(0, (sequence, header, following, end, data[at:]))
+            if not blocks:
+                break
+            # A block that does not fit whole begins a step of its own.
+            more = (blocks[0][3] - blocks[0][2]) * len(self.each.columns)
+            if following < end or self._values + more > _STEP_VALUES:
+                self._profile.rest = (self, self.mark, blocks, after)
+                break
+
     def _room(self, size: int) -> int:
-        return max(size // self._each.interval_size, 1)
+        return max(size // self.each.interval_size, 1)
 
     async def _gather(self, sequence: int, offset: int, count: int) -> bytearray:
-        each = self._each
+        each = self.each
         return await self._tables.gather(each.table, each.configuration << 32 | sequence, offset, count)
 
     async def _finished(self, sequence: int, first: int) -> "list[Block]":
         """The rest of a block, or as many blocks as fit and stand in a row."""
-        each = self._each
+        each = self.each
         age = _age(self._state, sequence)
         offset = each.offset(self._state, age)
         header_size = each.header_size
@@ -324,7 +365,7 @@ class _Part:
 
     async def _newest(self, sequence: int, first: int) -> "list[Block] | None":
         """What the newest block has by now: its header says. None when that changed while it came."""
-        each = self._each
+        each = self.each
         if each.is_mbus:
             self._in_progress = (await entry_of(self._tables, self._profile, each)).get("in_progress", 0)
         offset = each.offset(self._state, 0)
@@ -347,9 +388,9 @@ class _Part:
             data = await self._gather(sequence, offset, (end - first) * each.interval_size)
         return [(sequence, header, first, max(end, first), data)]
 
-    def _take(self, block: "Block", after: "Table") -> bool:
-        """The block's rows; False when the frame is full before its end."""
-        each, state = self._each, self._state
+    def _take(self, block: "Block", after: "Table") -> int:
+        """The block's rows, and where it stands then; gives the interval behind them."""
+        each, state = self.each, self._state
         sequence, header, first, end, _ = block
         last = each.last_interval(header)
         newest = sequence == state["sequence"]
@@ -371,12 +412,12 @@ class _Part:
             or after["sequence"] != sequence
             or after["valid_intervals"] != state["valid_intervals"]
         )
-        return not full
+        return following if full else block[3]
 
     def _rows(self, block: "Block", end: int, last: int) -> int:
         """A Series of the intervals before `end` that were processed; gives the interval behind them, or
         the first for which the frame has no room."""
-        each = self._each
+        each = self.each
         sequence, header, first, _, data = block
         end_time = _end_of(header)
         untrusted = end_time is None
@@ -415,9 +456,11 @@ class _Part:
                         found.append(COLUMN_FAULTS + 32 * int(fault("OSGP_mbus_undecodable")) + j)
                 values.append(value)
             bits = row_bits + _FAULT_BITS * len([one for one in found if one not in self._open])
-            if self._bits and self._bits + bits > _FRAME_BITS:
+            full = self._bits + bits > _FRAME_BITS or self._values + len(columns) > _STEP_VALUES
+            if self._bits and full:
                 break
             self._bits += bits
+            self._values += len(columns)
             self._open = found
             row = len(times)
             times.append(end_time - (last - i) * each.seconds)
@@ -441,7 +484,7 @@ class _Part:
     def _faults(self, status: "bytes | bytearray") -> "list[int | str]":
         """The common flags; a status that all channels have; else each column's own."""
         found = [fault("OSGP_interval_" + _COMMON[bit]) for bit in range(4) if status[0] >> 4 + bit & 1]
-        own = [_nibble(status, channel.place + 1) for channel in self._each.columns]
+        own = [_nibble(status, channel.place + 1) for channel in self.each.columns]
         if not own or not any(own):
             return found
         if min(own) == max(own):

@@ -11,6 +11,8 @@ from ..layouts.profile import BT60, BT61, BT62, BT63, ET21, ET21_SIZE, ET21_STAR
 from .profile_columns import Sources
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..layout import Table
     from ..tables import Tables
     from .profile_columns import Channel
@@ -111,13 +113,23 @@ class DataSet:
 
 class Profile:
     """All data sets that can be read. `et21`: the dimensions of its elements. `states`: BT63 by data set
-    as it was after the last step, for the next. `trouble`: why a data set is missing here."""
+    as it was after the last step, for the next. `rest`: what was read and holds, but not yet delivered.
+    `trouble`: why a data set is missing here."""
 
     def __init__(self, et21: "dict[str, int]") -> None:
         self.et21 = et21
         self.sets: list[DataSet] = []
         self.states: dict[int, Table] | None = None
+        self.rest: Any = None
         self.trouble: TableError | None = None
+
+    def interval_s(self) -> int:
+        """The length of the shortest intervals; there is at least one data set."""
+        return min([each.seconds for each in self.sets])
+
+    def goes_on(self, number: int) -> bool:
+        """Whether something is left to do after this data set."""
+        return self.trouble is not None or number != self.sets[-1].number
 
 
 async def load(tables: "Tables") -> Profile:
