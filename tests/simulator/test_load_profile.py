@@ -2,6 +2,7 @@
 
 import struct
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 
@@ -252,3 +253,39 @@ def test_looking_often_or_once_gives_the_same() -> None:
         busy.image.read(63)
     often.ms = once.ms = 12 * HOUR
     assert busy.truth_document() == idle.truth_document()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_happens_tables_hold_the_truth(seed: int) -> None:
+    """Power cuts and clock steps of every size, one upon the other, over blocks that wrap."""
+    chance = Random(seed)
+    hands = Hands()
+    sets = (
+        DataSet((0, 1, 15), 15, chance.choice((4, 24, 96)), 6),
+        DataSet((0,), 5, chance.choice((12, 50, 288)), 5),
+        DataSet((0, 8), 60, 24, 3),
+        DataSet((0,), 1, 60, 9),
+    )
+    profile = Configuration(sets, bool(seed % 2), block_start=chance.choice((0, 0, 90)))
+    meter = alive(hands, profile=profile, seed=seed)
+    for _ in range(12):
+        at = START + chance.randrange(20 * HOUR)
+        if chance.random() < 0.4:
+            meter.at(at, "cut_power", chance.choice((1, 20, 900, 5000)))
+        else:
+            most = chance.choice((30, 600, 7200, 90_000))
+            meter.at(at, "move_clock", chance.randint(-most, most))
+    for hands.ms in (7 * HOUR, 13 * HOUR, 21 * HOUR):
+        told = check(meter)
+    assert len({key(i) for i in told}) == len(told)
+    for number in (1, 2, 3, 4):
+        values = [i["values"][0] for i in told if i["data_set"] == number]
+        assert values == sorted(values)
+        blocks: dict[object, list[dict[str, object]]] = {}
+        for i in told:
+            if i["data_set"] == number:
+                blocks.setdefault(i["block"], []).append(i)
+        duration = timedelta(minutes=sets[number - 1].minutes)
+        for block in blocks.values():
+            origins = {datetime.fromisoformat(i["end"]) - i["interval"] * duration for i in block}
+            assert len(origins) == 1
