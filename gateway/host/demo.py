@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..errors import ConfigurationError, GatewayError
 from .children import Child, running
-from .demo_readings import ReadingsTable
+from .demo_readings import ReadingsTable, shortened
 from .signals import ending
 
 _LOOK_S = 0.1
@@ -42,6 +42,9 @@ key_file = "meter.key"
 present = "2s"
 registers = "10s"
 clock = "15s"
+events = "5s"
+mbus = "20s"
+self_reads = "30s"
 """
 
 _CLOUD = """\
@@ -133,10 +136,12 @@ class _Show:
     async def _print_readings(self, path: Path) -> None:
         with closing(ReadingsTable(path)) as table:
             while True:
-                for landed in table.new():
-                    self.readings += 1
-                    self.values += len(landed.reading.values)
-                    print(landed.as_json() if self._as_json else landed.as_line(), flush=True)
+                landed = table.new()
+                self.readings += len(landed)
+                self.values += sum(len(one.reading.values) for one in landed)
+                lines = [one.as_json() for one in landed] if self._as_json else shortened(landed)
+                for line in lines:
+                    print(line, flush=True)
                 await asyncio.sleep(_LOOK_S)
 
 
@@ -167,7 +172,8 @@ def _write_files(directory: Path, port: int, meter: Path, database: Path) -> Non
 
 def _simulate(directory: Path, meter: Path) -> tuple[str, ...]:
     key = str(directory / "meter.key")
-    return "simulate", "--listen", "pty", "--link", str(meter), "--key-file", key, "--baud", "9600"
+    line = ("--listen", "pty", "--link", str(meter), "--key-file", key, "--baud", "9600")
+    return "simulate", *line, "--firmware", "4.30", "--history", "1", "--life", "busy"
 
 
 def _need_cloud() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from pathlib import Path
 
@@ -21,8 +22,16 @@ _SHOWN = (
     "OBIS_52.7.0",
     "OBIS_72.7.0",
     "OSGP_clock_drift",
+    "OSGP_event_code",
+    "OSGP_alarm_code",
+    "OSGP_power_outage_duration",
+    "OSGP_mbus_serial_number",
+    "WATER_volume_of_water",
+    "OSGP_heat_energy",
 )
 _MOST = 4
+# Of so many lines of one kind in a row, the first and the last stand for the rest.
+_IN_A_ROW = 5
 
 _READINGS = """
 SELECT r.id, m.meter_individual_id, r.meter_reading_identifier,
@@ -56,7 +65,24 @@ class Landed:
         ]
         more = len(values) - len(names)
         text = "   ".join(shown) + (f"   and {more} more" if more else "")
-        return f"{format_time(self.reading.time)}  {model.KIND_NAMES[self.reading.kind]:<10} {text}"
+        return f"{format_time(self.reading.time)}  {model.KIND_NAMES[self.reading.kind]:<12} {text}"
+
+
+def shortened(landed: list[Landed]) -> list[str]:
+    """A line for each reading; what a meter has stored for a day does not hide the rest."""
+    lines: list[str] = []
+    for _, group in itertools.groupby(landed, key=lambda one: one.reading.kind):
+        alike = list(group)
+        if len(alike) <= _IN_A_ROW:
+            lines += [one.as_line() for one in alike]
+        else:
+            kind = model.KIND_NAMES[alike[0].reading.kind]
+            lines += [
+                alike[0].as_line(),
+                f"{'... and':>20}  {kind:<12} {len(alike) - 2} more",
+                alike[-1].as_line(),
+            ]
+    return lines
 
 
 class ReadingsTable:
