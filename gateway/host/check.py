@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core import schedule
+from ..drivers.mep.security import AUTO, TLS, Security, TlsMemory
 from . import config
 from .meter_access import read_key, read_password
+from .tls_memory import TlsMeters, state_dir
 
 
 def summary(path: Path) -> list[str]:
@@ -19,6 +21,7 @@ def summary(path: Path) -> list[str]:
         "cloud": "the cloud's receipt, which proves the shared credential",
         "broker": "the broker's acknowledgement",
     }[broker.custody]
+    tls_meters = TlsMeters(state_dir(found.gateway.state_dir))
     lines = [
         f"{path} is sound",
         f"gateway {found.gateway.id}",
@@ -31,7 +34,13 @@ def summary(path: Path) -> list[str]:
             lines.append(f"  password in {meter.password_file}: {read_password(meter.password_file)[1]}")
         elif meter.key_file is not None:
             lines.append(f"{about}, {meter.security}")
-            lines.append(f"  key in {meter.key_file}: {read_key(meter.key_file)[1]}")
+            key, form = read_key(meter.key_file)
+            lines.append(f"  key in {meter.key_file}: {form}")
+            level = tls_meters.level(meter.name, meter.port)
+            if level is not None:
+                lines.append("  has spoken TLS, so nothing less is spoken with it")
+                if meter.security not in (TLS, AUTO):
+                    Security(key, meter.security, memory=TlsMemory(level))  # raises what `run` would
         lines.append(f"  reads {', '.join(_intervals(meter.schedule))}; identity on each connection")
         if meter.idle:
             lines.append(f"  leaves the port alone from {_time(meter.idle[0])} to {_time(meter.idle[1])} UTC")

@@ -167,6 +167,11 @@ def test_forget_by_the_name_in_the_configuration(files: Files):
     kept.remember("house", "tcp://127.0.0.1:4059", 1)
     kept.remember("other", "/dev/ttyUSB0", 0)
     (files.directory / "gateway.toml").write_text(CONFIGURATION)
+    checked = files.run("check", "-c", files.directory / "gateway.toml")
+    assert (checked.returncode, "has spoken TLS" in checked.stdout) == (0, True)
+    (files.directory / "less.toml").write_text(CONFIGURATION.replace('"auto"', '"digest"'))
+    less = files.run("check", "-c", files.directory / "less.toml")
+    assert (less.returncode, "nothing less" in less.stderr) == (2, True)
     done = files.run("forget-security", "house", "-c", files.directory / "gateway.toml")
     assert (done.returncode, done.stderr) == (0, "")
     assert kept.level("house", "tcp://127.0.0.1:4059") is None

@@ -230,6 +230,28 @@ class TlsTest(unittest.TestCase):
             self.run_with(scenario, far, mode="auto", memory=memory)
             self.assertEqual(len(asked), 2)
 
+    def test_a_port_that_was_set_to_tls_meanwhile_is_found_out(self):
+        memory = TlsMemory()
+
+        async def scenario(meter, link, far):
+            self.assertEqual(await meter.read(23, 0, 9), REGISTERS)
+
+        async def refused(meter, link, far):
+            await self.raised(ProtocolError, meter.read(23, 0, 9))
+
+        def tls_only(link):
+            return FakeTlsMeter(link, dict(TABLES), requires=True)
+
+        def rc4_only(link):
+            other = EncryptedMeter(link, dict(TABLES))
+            other.tls = framed(b"\x0b")
+            return other
+
+        self.run_with(scenario, rc4_only, mode="auto", memory=memory)
+        self.run_with(refused, tls_only, mode="auto", memory=memory)
+        self.run_with(scenario, tls_only, mode="auto", memory=memory)
+        self.assertEqual(memory.level, 0)
+
     def test_what_garbles_a_handshake_is_no_reason_to_fall_back(self):
         async def scenario(meter, link, far):
             def spoil(frame):

@@ -7,7 +7,7 @@ with it again.
 """
 
 from ..._compat import TYPE_CHECKING
-from ...errors import ConfigurationError, GatewayError, NoAnswer, ProtocolError
+from ...errors import AuthenticationError, ConfigurationError, GatewayError, NoAnswer, ProtocolError
 from ..c1218 import READ_OVERHEAD, WRITE_OVERHEAD
 from ..pump import Pump
 from .digest import DIGEST_BYTES
@@ -128,8 +128,14 @@ class SecuredPort:
 
         `patient`: whether damaged answers are asked for again here.
         """
+        memory = self._security.memory
         if self._settled:
-            return await self._exchange(message, patient)
+            try:
+                return await self._exchange(message, patient)
+            except (AuthenticationError, ProtocolError):
+                # It may take nothing but TLS by now, which the next connection will find out.
+                memory.without = memory.without and self._machine.proven
+                raise
         try:
             answer = await self._exchange(message, True)
         except (NoAnswer, ProtocolError) as error:
