@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.errors import FrameError
 from gateway.transmission import mbus, registry
 from gateway.transmission.model import MBUS, PRESENT, Reading, Timestamp, Value
+from tests.mep_profile import MANY
 
 WATER = (  # itron_cyble_m-bus_v1.4_water
     "6856566808017271000012770414070A3000000C78710000120D7C084449202E747375630A454C425943205453455404"
@@ -249,6 +250,7 @@ RECORD_BYTES = st.one_of(
 )
 
 
+@MANY
 @given(st.binary(max_size=12), st.lists(RECORD_BYTES, max_size=60), st.integers(0, 63))
 def test_any_bytes_end_in_values_or_our_error(start: bytes, records: list[int], info: int):
     raw = (start + bytes(12))[:11] + b"\0" + bytes(records)

@@ -269,6 +269,13 @@ async def _state(tables: "Tables", slot: int, device: "Table") -> Reading:
     return Reading(MBUS, now(), values)
 
 
+async def _piece(tables: "Tables", offset: int, count: int) -> bytes:
+    data = await tables.meter.read(_ET16, offset, count)
+    if len(data) != count:
+        raise TableError("ET16: asked for %d bytes at %d, the meter gave %d" % (count, offset, len(data)))
+    return data
+
+
 async def _latest(tables: "Tables", slot: int, device: "Table", size: int) -> bytes:
     """The slot's data in ET16, b"" when it has none or they were written while they were read."""
     length = min(size, device["data_length"])
@@ -276,12 +283,12 @@ async def _latest(tables: "Tables", slot: int, device: "Table", size: int) -> by
         return b""
     start = slot * size
     limit = tables.meter.max_read or length
-    head = await tables.meter.read(_ET16, start, _DATA)
+    head = await _piece(tables, start, _DATA)
     data = b""
     while len(data) < length:
-        data += await tables.meter.read(_ET16, start + len(data), min(limit, length - len(data)))
+        data += await _piece(tables, start + len(data), min(limit, length - len(data)))
     if length > limit:
-        again = await tables.meter.read(_ET16, start, _DATA)
+        again = await _piece(tables, start, _DATA)
         return data if again == head else b""
     return data
 
