@@ -120,14 +120,18 @@ class Pump:
 
     async def set_baud(self, rate: int) -> None:
         """Go on at another rate, between two exchanges; raises LinkError."""
-        wait = self._free_at - self._spacing_ms - clock.monotonic_ms()
-        await clock.sleep_ms(max(wait, 0) + self._margin_ms)  # what was sent last leaves at the old one
+        await self.flush()
         self._link.set_baud(rate)
         self._run_at(rate)
 
     def use(self, machine: "Machine") -> None:
         """Go on with another machine; between exchanges."""
         self._machine = machine
+
+    async def flush(self) -> None:
+        """Wait until what was sent last has left: who sets the rate or closes a link throws away the rest."""
+        left = self._free_at - self._spacing_ms - clock.monotonic_ms()
+        await clock.sleep_ms(max(left, 0) + self._margin_ms)
 
     async def close(self) -> None:
         """Close the link; never raises for a dead one."""

@@ -141,7 +141,13 @@ class Client:
             pass  # the meter ends the session by its own time-out
 
     async def close(self) -> None:
-        await self._pump.close()
+        """End the session, if there is one, and close the link."""
+        try:
+            if self.is_open:
+                await self.end()
+                await self._pump.flush()
+        finally:
+            await self._pump.close()
 
     async def _advance(self) -> None:
         session = self._session

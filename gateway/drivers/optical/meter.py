@@ -119,12 +119,8 @@ class OpticalMeter(Meter):
                 await (self._client.end() if self._log_off else self._client.keep())
 
     async def close(self) -> None:
-        try:
-            # In the middle of an exchange nothing can be said; the meter ends the session by its time-out.
-            if self._client.is_open and not self._turn.locked():
-                await self._client.end()
-        finally:
-            await self._client.close()
+        # In the middle of an exchange there is no session that could be ended; the meter's time-out does it.
+        await self._client.close()
 
     async def _ask(self, build: "Callable[[], bytes]") -> bytes:
         """The table data in the answer to what `build` makes, which depends on the session's sizes.
