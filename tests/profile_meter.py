@@ -49,6 +49,7 @@ class DataSet:
         self.next = intervals  # a new block begins with the first interval
         self.count = 0
         self.in_progress = 0
+        self.first_segment = 0
         self.moved = False
         self.refuses = False
         self.now = start
@@ -233,6 +234,7 @@ class ProfileMeter(FakeMeter):
                 entry[28] = each.channels
                 entry[29] = each.minutes if each.minutes < 1440 else 84
                 put(entry, 78, each.configuration, 4)
+                entry[82] = each.first_segment
                 put(entry, 91, each.in_progress, 2)
                 entry[93] = 0
             data += entry[:size]

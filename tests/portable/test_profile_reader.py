@@ -644,6 +644,19 @@ class TestChannels(Case):
             ],
         )
 
+    def test_telegrams_of_old_firmware(self):
+        each = simple(2, 4, (0, 255, 255))
+        each.first_segment = 1
+        each.record([1, 0x72040868, 3])
+        self.assertEqual(
+            self.columns(each, ProfileMeter([each], 0x2159)),
+            [
+                ("OBIS_1.8.0", -3, "kWh", [1]),
+                ("OSGP_mbus_segment_1_raw", 0, None, [0x72040868]),
+                ("OSGP_mbus_segment_2_raw", 0, None, [3]),
+            ],
+        )
+
     def test_scalars_and_divisors_are_undone(self):
         factors = [(1, 1), (1, 1000), (1000, 1), (3, 1), (2, 7), (0, 5)]
         each = simple(2, 4, (0, 1, 2, 3, 12, 15), factors=factors)

@@ -74,7 +74,9 @@ ET21 = Layout(
         ("interval_time", U8),
         ("", BYTES, 48, "has_configuration"),
         ("configuration", U32, None, "has_configuration"),
-        ("", BYTES, 9, "has_progress"),
+        # From this channel on old firmware records an M-Bus telegram, four bytes a channel.
+        ("first_segment", U8, None, "has_configuration"),
+        ("", BYTES, 8, "has_progress"),
         ("in_progress", U16, None, "has_progress"),
         ("options", U8, None, "has_progress", (("ansi", 3, 1),)),
     ),

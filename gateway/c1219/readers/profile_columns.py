@@ -3,7 +3,9 @@
 Sources (BT62) are those of BT22. 112 to 163 stand for 16-bit extended source ids (ET66): 0x4000 with an M-Bus
 device's index in bits 8 to 11 and a data type in bits 0 to 4, which ET57 describes by the start of an M-Bus
 record (EN 13757-3: DIF and VIF). Such a channel is "OSGP_mbus_<device>_data_type_<type>"; where ET57 gives
-no one meaning to it, the recorded 32 bits stand for themselves and the name ends with "_raw".
+no one meaning to it, the recorded 32 bits stand for themselves and the name ends with "_raw". So do the
+channels without a source from ET21.82 on, in which old firmware records a telegram
+("OSGP_mbus_segment_1_raw").
 """
 
 from ..._compat import TYPE_CHECKING, const
@@ -179,6 +181,7 @@ class Sources:
         ends: "list[int]",
         scalars: "list[int]",
         divisors: "list[int]",
+        first_segment: int,
     ) -> "tuple[list[Channel], list[Channel], bool]":
         """(columns of the intervals, columns of the end readings, whether any is an M-Bus device's)."""
         if self._shift is None:
@@ -190,14 +193,16 @@ class Sources:
             chosen = ends if part else sources
             for place in range(len(chosen)):
                 source = await self._extended(chosen[place])
-                if source == UNUSED:
-                    continue
                 told: Meaning | None = None
-                if source >> 12 == _MBUS:
+                like = None
+                if source == UNUSED:
+                    if part or place < first_segment:
+                        continue
+                    name = "OSGP_mbus_segment_%d_raw" % (place - first_segment + 1)
+                elif source >> 12 == _MBUS:
                     is_mbus = True
                     name = "OSGP_mbus_%d_data_type_%d" % (source >> 8 & 15, source & 31)
                     told = await self._data_type(source & 31)
-                    like = None
                     if told is None:
                         name += "_raw"
                 elif PRESENT_DEMAND <= source < PRESENT_DEMAND + 16:

@@ -46,6 +46,7 @@ class DataSet:
     status_offset: int
     status_size: int
     configuration: int
+    first_segment: int
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -62,6 +63,7 @@ class DataSet:
         self.status_offset = entry["status_offset"]
         self.status_size = entry["status_size"]
         self.configuration = entry.get("configuration", 0)
+        self.first_segment = entry.get("first_segment", 0) or self.channels
         extended = self.channels // 2 + 1
         if (
             not 1 <= self.intervals <= _MAX_INTERVALS
@@ -196,7 +198,11 @@ async def _load_columns(each: DataSet, control: "Table", sources: Sources, end_r
     if end_readings and each.status_offset >= 5 + 4 * each.channels:
         ends = [channel["end_source"] for channel in control["channels"]]
     each.columns, each.end_columns, each.is_mbus = await sources.channels(
-        [channel["source"] for channel in control["channels"]], ends, control["scalars"], control["divisors"]
+        [channel["source"] for channel in control["channels"]],
+        ends,
+        control["scalars"],
+        control["divisors"],
+        each.first_segment,
     )
 
 
