@@ -34,7 +34,6 @@ class Ring:
             )
         self._tables = tables
         self._layout = layout
-        self.table = layout.table
         self.name = layout.name
         self.count = count
         self.size = size
@@ -56,12 +55,7 @@ class Ring:
     async def read(self, place: int, offset: int, count: int) -> bytes:
         """`count` bytes from `offset` on in the entry at `place`, or beyond it in those that follow."""
         at = self._start + place * self.size + offset
-        data = await self._tables.meter.read(self.table, at, count)
-        if len(data) != count:
-            raise TableError(
-                "%s: asked for %d bytes at %d, the meter gave %d" % (self.name, count, at, len(data))
-            )
-        return data
+        return await self._tables.part(self._layout, at, count)
 
     def mark(self, place: int, sequence: int, entry: bytes) -> bytes:
         check = binascii.crc32(entry[: self._probe]) & 0xFFFFFFFF
@@ -113,7 +107,7 @@ async def extended_logs(tables: "Tables") -> "dict[int, tuple[int, int]]":
         dims = {"logs": count["logs"]}
         if dims["logs"] > _MAX_LOGS:
             raise TableError("ET36 claims %d logs, at most %d are believed" % (dims["logs"], _MAX_LOGS))
-        data = await tables.meter.read(ET36.table, 0, ET36.size(dims))
+        data = await tables.part(ET36, 0, ET36.size(dims))
         for log in ET36.decode(data, dims)["dimensions"]:
             logs[log["table"]] = log["entries"], log["size"]
     memo["extended_logs"] = logs

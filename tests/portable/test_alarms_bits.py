@@ -55,6 +55,7 @@ class World:
 class TestAlarms(unittest.TestCase):
     def test_set_bits_first_then_changes(self):
         world = World()
+        world.tables[3][0] = 0x01  # Metering Mode: no alarm
         world.tables[3][2] = 0x01  # Low Battery
         world.tables[3][4] = 0x02  # Self-Read Occurred
         self.assertEqual(world.told(), [(16, b"\1"), (33, b"\1")])

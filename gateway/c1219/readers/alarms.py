@@ -33,6 +33,8 @@ _NOT_HERE = (3, 4, 5)
 # BT03's bits of devices: MEP installed, M-Bus alarm, auto-discovery complete, manufacturer's log entry.
 _DEVICE_BYTE = const(6)
 _DEVICE_BITS = const(0x87)
+# BT03's first bit says that the meter meters, which is no alarm.
+_NOT_METERING = const(0xFE)
 _SLOT = const(4)  # bytes of a device's state: MEP alarms, device alarms, lost
 _MAX_SLOTS = const(16)
 
@@ -83,15 +85,13 @@ async def _status(tables: "Tables") -> "bytes | None":
         size = BT03.size({}) + length
     for _ in range(2):
         try:
-            data = await tables.meter.read(BT03.table, 0, size)
+            data = await tables.part(BT03, 0, size)
         except Refused as refusal:
             if refusal.code not in _NOT_HERE:
                 raise
             continue
-        if len(data) != size:
-            raise TableError("BT03: asked for %d bytes, the meter gave %d" % (size, len(data)))
         memo["alarms"] = size
-        return data
+        return bytes((data[0] & _NOT_METERING,)) + data[1:]
     memo["alarms"] = 0
     return None
 

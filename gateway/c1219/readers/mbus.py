@@ -32,7 +32,6 @@ _V1_20 = const(0x1280)
 _V2_00 = const(0x2000)
 _V3_60 = const(0x3780)
 
-_ET16 = const(2064)
 _ENTRY = const(8)  # bytes before the data in an entry of ET45 and ET74
 _DATA = const(7)  # bytes of the data before its first telegram: DEVICE_DATA
 _PROBE = const(28)  # of an entry: up to the first telegram's header
@@ -246,7 +245,7 @@ async def _customer(tables: "Tables", slot: int) -> str:
         return ""
     size = (await tables.dimensions(("devices",)))["config_rest"] + 28
     try:
-        data = await tables.meter.read(ET13_CUSTOMER.table, slot * size + 8, 20)
+        data = await tables.part(ET13_CUSTOMER, slot * size + 8, 20)
     except Refused:
         return ""  # what the customer is called is no reason to lose the rest
     text: str = ET13_CUSTOMER.decode(data, {})["customer_id"]
@@ -269,13 +268,6 @@ async def _state(tables: "Tables", slot: int, device: "Table") -> Reading:
     return Reading(MBUS, now(), values)
 
 
-async def _piece(tables: "Tables", offset: int, count: int) -> bytes:
-    data = await tables.meter.read(_ET16, offset, count)
-    if len(data) != count:
-        raise TableError("ET16: asked for %d bytes at %d, the meter gave %d" % (count, offset, len(data)))
-    return data
-
-
 async def _latest(tables: "Tables", slot: int, device: "Table", size: int) -> bytes:
     """The slot's data in ET16, b"" when it has none or they were written while they were read."""
     length = min(size, device["data_length"])
@@ -283,12 +275,12 @@ async def _latest(tables: "Tables", slot: int, device: "Table", size: int) -> by
         return b""
     start = slot * size
     limit = tables.meter.max_read or length
-    head = await _piece(tables, start, _DATA)
+    head = await tables.part(DEVICE_DATA, start, _DATA)
     data = b""
     while len(data) < length:
-        data += await _piece(tables, start + len(data), min(limit, length - len(data)))
+        data += await tables.part(DEVICE_DATA, start + len(data), min(limit, length - len(data)))
     if length > limit:
-        again = await _piece(tables, start, _DATA)
+        again = await tables.part(DEVICE_DATA, start, _DATA)
         return data if again == head else b""
     return data
 
