@@ -52,6 +52,14 @@ def _find_device(meter: "VirtualMeter", _run_ms: int, index: int) -> None:
     meter.life.bus.devices[index].missing = False
 
 
+def _set_device_status(meter: "VirtualMeter", _run_ms: int, index: int, status: int) -> None:
+    meter.life.bus.devices[index].status = status
+
+
+def _clear_device_alarms(meter: "VirtualMeter", _run_ms: int, index: int) -> None:
+    meter.life.bus.clear_alarms(meter.life.bus.slots[index], meter.life.clock)
+
+
 def _configure_profile(meter: "VirtualMeter", _run_ms: int, sets: int, blocks: int = 40) -> None:
     known = profile_tables.sets_of(meter.generation)
     meter.take_profile(standard(known, sets, blocks=blocks))
@@ -76,6 +84,8 @@ HAPPENINGS: dict[str, Callable[..., None]] = {
     "self_read": _self_read,
     "lose_device": _lose_device,
     "find_device": _find_device,
+    "set_device_status": _set_device_status,
+    "clear_device_alarms": _clear_device_alarms,
     "configure_profile": _configure_profile,
     "configure_registers": _configure_registers,
 }

@@ -26,6 +26,7 @@ _FIRST_WEEKDAY = 32
 
 # ET14, "MEP Alarms".
 _DATA_COLLECTED = 1
+_NEW_DEVICE_ALARM = 1 << 2
 _FAILED_COMMUNICATION = 1 << 4
 _ACTIVE = 1
 _DOWN = 2
@@ -64,10 +65,22 @@ class Slot:
     attempts: int = 0
     answers: int = 0
     alarms: int = 0
+    device_alarms: int = 0
     last_attempt: bytes = bytes(6)
     status_read: bytes = bytes(6)
     entry: bytes = b""
     reading: Reading | None = None
+
+
+@dataclass(frozen=True)
+class AlarmChange:
+    """ET14's alarms of a device as they are from `stamp` on, the meter's UTC."""
+
+    device: int
+    handle: int
+    alarms: int
+    device_alarms: int
+    stamp: int
 
 
 @dataclass
@@ -86,6 +99,7 @@ class Bus:
     generation: Generation
     devices: list[Device]
     history: list[Reading] = field(default_factory=list)
+    alarm_history: list[AlarmChange] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         g = self.generation
@@ -104,9 +118,13 @@ class Bus:
         slot.attempts += 1
         slot.last_attempt = long_date(stamp)
         if slot.device.missing:
-            slot.alarms |= _FAILED_COMMUNICATION
+            self._latch(slot, clock, _FAILED_COMMUNICATION)
             return False
         slot.answers += 1
+        # Without a schedule of its own (ET13.4 is 0) the status comes with the data.
+        slot.status_read = long_date(stamp)
+        if slot.device.status & ~slot.device_alarms:
+            self._latch(slot, clock, _NEW_DEVICE_ALARM, slot.device.status)
         telegram = slot.device.telegram(clock, local)
         # The length counts a zero behind the telegram. Mode 1, variable structure, no key.
         entry = long_date(stamp) + bytes([0, len(telegram) + 1]) + telegram + bytes(1)
@@ -125,8 +143,23 @@ class Bus:
             slot.entry = entry
             slot.reading = reading
             if scheduled:
-                slot.alarms |= _DATA_COLLECTED
+                self._latch(slot, clock, _DATA_COLLECTED)
         return True
+
+    def _latch(self, slot: Slot, clock: int, alarms: int, device_alarms: int = 0) -> None:
+        """Alarms stay until a head-end clears them."""
+        self._set_alarms(slot, clock, slot.alarms | alarms, slot.device_alarms | device_alarms)
+
+    def clear_alarms(self, slot: Slot, clock: int) -> None:
+        """A head-end clears a device's alarms."""
+        self._set_alarms(slot, clock, 0, 0)
+
+    def _set_alarms(self, slot: Slot, clock: int, alarms: int, device_alarms: int) -> None:
+        if (alarms, device_alarms) == (slot.alarms, slot.device_alarms):
+            return
+        slot.alarms, slot.device_alarms = alarms, device_alarms
+        device = slot.device
+        self.alarm_history.append(AlarmChange(device.index, device.handle, alarms, device_alarms, clock))
 
     def holds(self, reading: Reading) -> bool:
         return (
@@ -197,7 +230,7 @@ class Bus:
         out += slot.attempts.to_bytes(4, "little") + slot.answers.to_bytes(4, "little")
         out += slot.alarms.to_bytes(2, "little")
         address = slot.device.index + 1 if self.generation.number >= (4, 30) else 0
-        out += bytes([address]) + bytes(6) + bytes([slot.device.status])
+        out += bytes([address]) + bytes(6) + bytes([slot.device_alarms])
         return out + slot.status_read + slot.last_attempt
 
     def et15(self) -> bytes:

@@ -25,6 +25,9 @@ KINDS = ("none", "quiet", "busy")
 # Run time, name, arguments.
 Happening = tuple[int, str, tuple[object, ...]]
 
+_DEVICES = (0, 1)
+_OF_DEVICES = ("lose_device", "find_device", "set_device_status", "clear_device_alarms")
+
 _TAMPERS = ("magnetic tamper", "cover removed", "reverse energy", "power quality", "phase loss")
 
 
@@ -83,6 +86,10 @@ def _busy_day(chance: Random) -> Iterator[Happening]:
         lost, index = _moment(chance), chance.randrange(2)
         yield lost, "lose_device", (index,)
         yield lost + chance.randint(2, 5) * 3_600_000, "find_device", (index,)
+    if chance.random() < 0.2:
+        index, battery_low = chance.randrange(2), 1 << 2
+        yield _moment(chance), "set_device_status", (index, chance.choice((0, battery_low)))
+        yield _moment(chance), "clear_device_alarms", (index,)
     if chance.random() < 0.05:
         yield _moment(chance), "configure_profile", (chance.randint(1, 4),)
     if chance.random() < 0.03:
@@ -119,8 +126,10 @@ def _entry(entry: dict[str, object], start_ms: int) -> Happening:
         raise ValueError("what %s happens with is a list" % name)
     try:
         signature(HAPPENINGS[str(name)]).bind(None, 0, *arguments)
-        if str(name).endswith("_alarm"):
+        if name in ("set_alarm", "clear_alarm"):
             check_name(arguments[0])
+        if name in _OF_DEVICES and arguments[0] not in _DEVICES:
+            raise ValueError("there are M-Bus devices 0 and 1")
     except TypeError as error:
         raise ValueError("%s with %r: %s" % (name, arguments, error)) from None
     if "at" in entry:

@@ -80,6 +80,16 @@ def document(meter: "VirtualMeter") -> dict[str, object]:
             }
             for reading in meter.life.bus.history
         ],
+        "device_alarms": [
+            {
+                "device": change.device,
+                "handle": change.handle,
+                "alarms": change.alarms,
+                "device_alarms": change.device_alarms,
+                "stamp": instant(change.stamp),
+            }
+            for change in meter.life.bus.alarm_history
+        ],
         "outages": [
             {"start": instant(outage.start), "end": instant(outage.end)} for outage in meter.life.outages
         ],

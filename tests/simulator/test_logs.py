@@ -398,3 +398,32 @@ def test_demand_reset() -> None:
     kept = meter.image.read(25)
     assert struct.unpack_from("<3i", kept, 6 + block + 5) == (0, maximum, maximum)
     assert check_events(meter)[-1]["code"] == 20
+
+
+def test_alarms_of_devices_stay_until_they_are_cleared() -> None:
+    hands = Hands()
+    meter = alive(hands)
+
+    def shown() -> tuple[int, int]:
+        state = meter.image.read(et(14))[6 + 36 :][:36]
+        return int.from_bytes(state[14:16], "little"), state[23]
+
+    def told() -> tuple[int, int]:
+        change = [c for c in meter.truth_document()["device_alarms"] if c["device"] == 1][-1]
+        return change["alarms"], change["device_alarms"]
+
+    hands.ms = HOUR
+    assert shown() == told() == (0b1, 0)
+    meter.happen("set_device_status", 1, 4)
+    assert shown() == (0b1, 0)
+    hands.ms = 2 * HOUR
+    assert shown() == told() == (0b101, 4)
+    assert bytes.fromhex(check_mbus(meter)[-1]["telegram"])[9] == 4
+    meter.happen("set_device_status", 1, 0)
+    hands.ms = 3 * HOUR
+    assert shown() == told() == (0b101, 4)
+    meter.happen("clear_device_alarms", 1)
+    assert shown() == told() == (0, 0)
+    meter.happen("lose_device", 1)
+    hands.ms = 4 * HOUR
+    assert shown() == told() == (0b10000, 0)
