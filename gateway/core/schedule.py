@@ -8,18 +8,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # Kind, interval and offset in ms, priority, and how many messages one run takes at most when nothing has
-# piled up (firmware 4.30, 465 bytes each). The rarer goes first, so that a slow link never starves it.
-# A load profile's interval is the meter's own where it tells one; its offset is the guide's minute in
-# which an interval that has ended is stored.
+# piled up (firmware 4.30, 465 bytes each). At the start what is live goes first; later on what is rare is
+# punctual (scheduler.py). A load profile's interval is the meter's own where it tells one; its offset leaves
+# the meter a minute to store an interval that has ended.
 DEFAULT = (
     (model.REGISTERS, 15 * 60 * 1000, 0, 10, 6),
-    (model.LOAD_PROFILE, 15 * 60 * 1000, 60 * 1000, 12, 12),
     (model.CLOCK, 60 * 60 * 1000, 0, 20, 3),
-    (model.MBUS, 60 * 60 * 1000, 0, 22, 12),
-    (model.SELF_READ, 24 * 60 * 60 * 1000, 0, 24, 24),
-    (model.EVENT, 60 * 1000, 0, 26, 6),
     (model.PRESENT, 10 * 1000, 0, 30, 1),
     (model.ALARM, 3 * 1000, 0, 40, 1),
+    (model.LOAD_PROFILE, 15 * 60 * 1000, 60 * 1000, 50, 12),
+    (model.EVENT, 60 * 1000, 0, 60, 6),
+    (model.MBUS, 60 * 60 * 1000, 0, 70, 12),
+    (model.SELF_READ, 24 * 60 * 60 * 1000, 0, 80, 24),
 )
 
 # The guide advises one read a second on average (MEP guide, chapter 3).

@@ -10,8 +10,8 @@ job that has just run for a slot now in the future waits for it when it is near,
 the next slot of the new time: it neither runs again at once nor waits until the old time comes back.
 
 A job that reads step by step (a backfill) may have more to do after a step. It then goes on whenever no
-slot of another job is due, in turns with others of its kind; one that was overtaken many times in a row
-goes first once, so that a busy link never stops it altogether.
+slot of another job is due, in turns with others of its kind. A job that has not run for many turns goes
+first, so that what is rare is punctual and a busy link never stops anything altogether.
 """
 
 from .._compat import TYPE_CHECKING, const
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LOOK_AGAIN_MS = const(30000)
-_OVERTAKEN = const(16)  # so often in a row, at most
+_OVERTAKEN = const(16)  # turns
 
 
 class Job:
@@ -96,29 +96,29 @@ class Scheduler:
     def take(self, now_ms: int, spare: bool = True) -> "Job | None":
         """The most urgent job that is due, which counts as run from here on; None when none is due.
 
-        Lower priority numbers first, then the nearest deadline, then the order of the jobs; then, if there
-        is capacity to `spare`, those that have more to read.
+        Those that have not run for many turns first, then lower priority numbers, then the nearest deadline,
+        then the order of the jobs; then, if there is capacity to `spare`, those that have more to read.
         """
         best: Job | None = None
-        best_slot = best_end = 0
-        waiting: Job | None = None
+        best_slot: int | None = None
+        best_rank = (0, 0, 0)
+        self._turn += 1
         for job in self.jobs:
             slot = job.due_slot(now_ms)
-            if slot is None:
-                ready = spare and job.more_ms is not None and job.more_ms <= now_ms
-                if ready and (waiting is None or job.turn < waiting.turn):
-                    waiting = job
+            if slot is None and not (spare and job.more_ms is not None and job.more_ms <= now_ms):
                 continue
-            end = job.starts_ms(slot) + job.deadline_ms
-            if best is None or (job.priority, end) < (best.priority, best_end):
-                best, best_slot, best_end = job, slot, end
-        self._turn += 1
-        if best is None or (waiting is not None and self._turn - waiting.turn > _OVERTAKEN):
-            best = waiting
-        else:
-            best.take(best_slot)
+            if self._turn - job.turn > _OVERTAKEN:
+                rank = (0, job.priority, job.turn)
+            elif slot is not None:
+                rank = (1, job.priority, job.starts_ms(slot) + job.deadline_ms)
+            else:
+                rank = (2, job.turn, 0)
+            if best is None or rank < best_rank:
+                best, best_slot, best_rank = job, slot, rank
         if best is not None:
             best.turn = self._turn
+            if best_slot is not None:
+                best.take(best_slot)
         return best
 
     def give_back(self, job: Job) -> None:
