@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..transmission.event_names import alarm_name, event_name, is_manufacturers
 from ..transmission.model import ALARM, Event, Timestamp, Value
 from ..transmission.platform_json import format_number, format_time
 from ..transmission.registry_descriptions import description
@@ -27,7 +28,8 @@ def utc_text(utc_ms: int) -> str:
 
 
 def event_text(event: Event) -> str:
-    """What happened, in words; empty for a code that the guides do not name."""
+    """What happened, in words; empty for a code that only the meter's documentation names."""
     if event.kind == ALARM:
-        return "set" if event.argument == b"\x01" else "cleared"
-    return ""
+        change = "set" if event.argument == b"\x01" else "cleared"
+        return f"{alarm_name(event.code)} {change}".lstrip()
+    return event_name(event.code) or ("manufacturer's event" if is_manufacturers(event.code) else "")
