@@ -286,6 +286,20 @@ class HopTest(unittest.TestCase):
         self.assertEqual(hop.rewinds, [(METER, at)])
         self.assertEqual(hop.far.runs(METER, PROFILE, 1), [(0, 3)])
 
+    def test_a_restarted_sender_finds_it_out_by_its_notes(self):
+        hop = Hop()
+        hop.add(PROFILE, 2)
+        hop.turn()
+        hop.turn()
+        backup, at = dict(hop.far._notes), hop.now
+        hop.add(PROFILE, 2)
+        hop.turn()
+        hop.sender = Sender(hop.box, KEY, hop.random, lambda *lost: hop.rewinds.append(lost))
+        hop.sender.connected()
+        self.restore(hop, backup)
+        self.assertEqual(hop.rewinds, [(METER, at)])
+        self.assertEqual(hop.far.runs(METER, PROFILE, 1), [(0, 3)])
+
     def test_a_receiver_that_lost_everything_is_given_everything(self):
         hop = Hop()
         hop.add(PROFILE, 2)
