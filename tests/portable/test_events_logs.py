@@ -158,10 +158,15 @@ class TestOneLog(unittest.TestCase):
         self.assertIn(LOST, world.got[10].faults)
 
     def test_older_firmware_has_its_dimensions_in_bt70(self):
-        world = World()
-        world.tables[70] = world.tables.pop(71)
-        world.log()
-        self.assertEqual(world.drain(), world.truth())
+        for firmware, rest in ((0x2140, bt71(3)), (0x3155, None)):
+            world = World()
+            world.tables[1] = bt01(firmware)
+            world.tables[70] = world.tables.pop(71)
+            if rest:
+                world.tables[71] = rest
+            for _ in range(9):
+                world.log()
+            self.assertEqual(world.drain(), world.truth())
 
     def test_steps_fit_small_reads(self):
         world = World(primary=40, max_read=48)

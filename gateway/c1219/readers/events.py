@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # which number their firmware from 1 on, from 1.20 on. Neither resets its numbers.
 _V1_20 = const(0x1280)
 _V2_00 = const(0x2000)
+_V2_12 = const(0x2180)
 _V3_70 = const(0x38C0)
 
 _ENTRY_SIZE = const(12)
@@ -94,8 +95,10 @@ async def _logs(tables: "Tables") -> "tuple[list[Ring], bool]":
     known: tuple[list[Ring], bool] | None = memo.get("event_logs")
     if known:
         return known
-    # Firmware before 2.12 has its actual dimensions in BT70 (optical guide, "Reading the Event Log").
-    table = await tables.get_if_there(BT71) or await tables.get(BT70)
+    firmware = (await tables.dimensions(("firmware",)))["firmware"]
+    # Before 2.12 the dimensions in use are those of BT70 (optical guide, "Reading the Event Log").
+    first, second = (BT70, BT71) if _V2_00 <= firmware < _V2_12 else (BT71, BT70)
+    table = await tables.get_if_there(first) or await tables.get(second)
     argument = table["argument_length"]
     if argument > _MAX_ARGUMENT:
         raise TableError(
@@ -103,7 +106,6 @@ async def _logs(tables: "Tables") -> "tuple[list[Ring], bool]":
         )
     size = _ENTRY_SIZE + argument
     rings = [Ring(tables, BT74, table["history_entries"], size, size)]
-    firmware = (await tables.dimensions(("firmware",)))["firmware"]
     forever = firmware >= _V3_70 or _V1_20 <= firmware < _V2_00
     if forever:
         status = await tables.get_if_there(ET54, "alternate_entries")
