@@ -56,8 +56,9 @@ _MAX_STANDS = const(3)
 # 0B comes once in a while on a good line, and each time counts as an alarm at the meter.
 _MAX_REFUSALS = const(3)
 # A request that noise has damaged is refused too: where noise has been seen, or the key been proven, it takes
-# more to believe that the key is wrong.
+# more to believe that the key is wrong, and with both a lot.
 _MAX_REFUSALS_IN_NOISE = const(8)
+_MAX_REFUSALS_OF_THE_RIGHT_KEY = const(24)
 
 
 class Machine:
@@ -251,7 +252,10 @@ class Machine:
 
     def _refused(self) -> "Event":
         self._refusals += 1
-        if self._refusals >= (_MAX_REFUSALS_IN_NOISE if self._noisy or self.proven else _MAX_REFUSALS):
+        most = _MAX_REFUSALS
+        if self._noisy or self.proven:
+            most = _MAX_REFUSALS_OF_THE_RIGHT_KEY if self._noisy and self.proven else _MAX_REFUSALS_IN_NOISE
+        if self._refusals >= most:
             from .responses import key_refused
 
             return self._fail(key_refused(self._request, self._refusals))

@@ -73,11 +73,15 @@ _IDLE = const(0)
 _READY = const(1)
 _WAITING = const(2)
 
+# Sendings without an answer to be used: in a row, and all that an exchange may take.
 _MAX_REPEATS = const(2)
+_MAX_TRIES = const(12)
 # Each time the meter may count an alarm. A key is refused if it is wrong, if it is the other of the meter's
 # two, or if noise has damaged a part of the handshake that only Finished protects: the last two together
 # take three tries.
 _MAX_REFUSALS = const(3)
+# Where the meter has taken the key before on this connection, it is noise that it refuses.
+_MAX_REFUSALS_OF_THE_RIGHT_KEY = const(8)
 # The same for a meter that knows no TLS.
 _MAX_STRANGE = const(2)
 # How many frames a meter may take for one flight of its handshake.
@@ -227,6 +231,8 @@ class TlsMachine:
         if step == TLS_HANDSHAKE_CONT and (alert in KEY_ALERTS or (alert is None and code == TLS_ERROR)):
             return self._refused()
         if step == TLS_HANDSHAKE and (len(records) < 2 or not 20 <= records[0] <= 23 or records[1] != 3):
+            if self.answered:
+                return self._spoiled("no TLS records")
             return self._no_tls(code)
         if code != OK and alert is None:
             return self._spoiled("answer %02X to a handshake" % code)
@@ -240,6 +246,7 @@ class TlsMachine:
             reply = tls.feed(records)
         except ProtocolError as error:
             return self._spoiled(str(error))
+        self._repeats = 0
         if tls.established:
             self._refusals = 0
             self.proven = True
@@ -276,6 +283,7 @@ class TlsMachine:
         """Nothing or nothing usable came: all over, in a session of its own."""
         if (
             self._repeats >= _MAX_REPEATS
+            or self._tries >= _MAX_TRIES
             or (self.damaged and not self.patient)
             or self._step == TLS_TERMINATE
         ):
@@ -302,8 +310,9 @@ class TlsMachine:
 
     def _refused(self) -> "Event":
         self._refusals += 1
-        self._at = (self._at + 1) % len(self._levels)
-        if self._refusals >= _MAX_REFUSALS:
+        if not self.proven:
+            self._at = (self._at + 1) % len(self._levels)
+        if self._refusals >= (_MAX_REFUSALS_OF_THE_RIGHT_KEY if self.proven else _MAX_REFUSALS):
             from .tls_responses import key_refused
 
             return self._fail(key_refused(self._request, self._levels))
