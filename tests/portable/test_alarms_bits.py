@@ -64,10 +64,12 @@ class TestAlarms(unittest.TestCase):
         self.assertEqual(world.told(), [(32, b"\1"), (33, b"\0"), (39, b"\1")])
 
     def test_one_exchange_when_nothing_changed(self):
-        world = World(length=9)
-        world.read()
-        world.read()
-        self.assertEqual(world.meter.reads, [(3, 0, 13)])
+        for resyncs in (0, None):  # over MEP, and over the optical port
+            world = World(length=9)
+            world.meter.resyncs = resyncs
+            world.read()
+            world.read()
+            self.assertEqual(world.meter.reads, [(3, 0, 13)])
 
     def test_the_second_relay_of_firmware_4_30(self):
         world = World(length=9)

@@ -127,8 +127,7 @@ def _changes(cursor: _Cursor, before: bytes, after: bytes, first_code: int) -> "
     return events
 
 
-async def _step(tables: "Tables", raw: "bytes | None") -> Step:
-    cursor = _Cursor(raw)
+async def _step(tables: "Tables", cursor: _Cursor) -> Step:
     events: list[Event] = []
     status = await _status(tables)
     look = status is None or cursor.new
@@ -140,7 +139,7 @@ async def _step(tables: "Tables", raw: "bytes | None") -> Step:
             (status[at : at + 1] or b"\0")[0] & _DEVICE_BITS
         )
         cursor.status = status
-    devices = await _devices(tables) if look else None
+    devices = await tables.steady(lambda: _devices(tables)) if look else None
     if devices is not None:
         for i in range(max(len(devices), len(cursor.devices)) // _SLOT):
             at, end = _SLOT * i, _SLOT * i + _SLOT
@@ -152,5 +151,5 @@ async def _step(tables: "Tables", raw: "bytes | None") -> Step:
 async def read(tables: "Tables", cursor: "bytes | None") -> Step:
     """What was set or cleared since the cursor, in the order of the bits; at first all that is set. One
     exchange of few bytes when nothing changed. Raises Refused, TableError and what Meter.read raises."""
-    step: Step = await tables.steady(lambda: _step(tables, cursor))
-    return step
+    # BT03's length does not depend on the dimensions that move, so it is read without a look at them.
+    return await _step(tables, _Cursor(cursor))
