@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from ..transmission import model, registry
+from ..transmission.event_names import alarm_name, event_name
 from ..transmission.model import Reading, Timestamp, Value
 from ..transmission.platform_json import UNICODE, format_time, property_id, write
 from .values import value_text
@@ -22,8 +23,6 @@ _SHOWN = (
     "OBIS_52.7.0",
     "OBIS_72.7.0",
     "OSGP_clock_drift",
-    "OSGP_event_code",
-    "OSGP_alarm_code",
     "OSGP_power_outage_duration",
     "OSGP_mbus_serial_number",
     "WATER_volume_of_water",
@@ -58,11 +57,19 @@ class Landed:
 
     def as_line(self) -> str:
         values = {property_id(value.prop): value for value in self.reading.values}
-        names = [name for name in _SHOWN if name in values][:_MOST] or list(values)[:_MOST]
+        names = [name for name in _SHOWN if name in values][:_MOST]
+        if not names and self.reading.kind not in (model.ALARM, model.EVENT):
+            names = list(values)[:_MOST]
         shown = [
             f"{name.removeprefix('OBIS_')} {value_text(values[name])} {values[name].unit or ''}".rstrip()
             for name in names
         ]
+        code = values.get("OSGP_event_code") or values.get("OSGP_alarm_code")
+        if code is not None and code.mantissa is not None:
+            name = (
+                alarm_name(code.mantissa) if self.reading.kind == model.ALARM else event_name(code.mantissa)
+            )
+            shown.insert(0, name or f"code {code.mantissa}")
         more = len(values) - len(names)
         text = "   ".join(shown) + (f"   and {more} more" if more else "")
         return f"{format_time(self.reading.time)}  {model.KIND_NAMES[self.reading.kind]:<12} {text}"

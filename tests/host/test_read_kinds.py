@@ -174,6 +174,8 @@ def test_tables_for_people(said):
     for one in said["load-profile"][-2:]:
         assert one["readingTime"] in text
     assert "alarms of meter" in text
+    assert " set " in text
+    assert any(name in text for name in ("Primary power up", "Time changed", "Self-read"))
 
 
 def test_the_oldest_firmware_says_all_that_it_has(tmp_path: Path):
