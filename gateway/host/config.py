@@ -29,6 +29,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from ..drivers.optical.meter import LAST_USER_ID, USER, USER_ID
 from ..drivers.optical.services import is_rate
 from ..errors import ConfigurationError
 from ..transmission import model
@@ -297,9 +298,9 @@ class MeterSection(_Section):
     password_file: PasswordFile | None = Field(
         default=None, description="optical: file with the meter's password (MK, PK or RK)"
     )
-    user_id: int = Field(default=0, ge=0, le=0xFFFF, description="optical: user number at logon")
+    user_id: int = Field(default=USER_ID, ge=0, le=LAST_USER_ID, description="optical: user number at logon")
     user: str = Field(
-        default="", pattern="^[ -~]{0,10}$", description="optical: user name at logon, up to 10 characters"
+        default=USER, pattern="^[ -~]{0,10}$", description="optical: user name at logon, up to 10 characters"
     )
     log_off: Literal["cycle", "never"] = Field(
         default="cycle",

@@ -12,7 +12,7 @@ from ..drivers.mep.key import parse_key
 from ..drivers.mep.meter import MepMeter
 from ..drivers.mep.security import DIGEST, MODES, Security, TlsMemory
 from ..drivers.optical.client import BASE_BAUD
-from ..drivers.optical.meter import OpticalMeter
+from ..drivers.optical.meter import USER, USER_ID, OpticalMeter
 from ..drivers.optical.password import parse_password
 from ..errors import ConfigurationError
 from ..meter import Meter
@@ -155,8 +155,8 @@ class OpticalAccess(MeterAccess):
         port: Port,
         password_file: Path,
         baud: int = BASE_BAUD,
-        user_id: int = 0,
-        user: str = "",
+        user_id: int = USER_ID,
+        user: str = USER,
         log_off: bool = True,
     ) -> None:
         if baud != BASE_BAUD and not port.path:

@@ -67,6 +67,7 @@ class MeterTest(unittest.TestCase):
             self.assertEqual(await meter.read(28, 0, 0), b"")
             self.assertEqual(self.asked(far), OPENING + [0x3F, 0x3F, 0x30])
             self.assertEqual(far.users, [(7, b"somebody  ")])
+            self.assertIsNone(meter.refusal)
 
         self.run_with(scenario, user_id=7, user="somebody")
 
@@ -100,7 +101,7 @@ class MeterTest(unittest.TestCase):
         async def scenario(meter, link, far):
             await self.raised(ValueError, meter.read(23, 4))
             await self.raised(ValueError, meter.read(23, 4, -1))
-            for options in ({"baud": 1234}, {"user": "x" * 11}, {"user_id": 65536}):
+            for options in ({"baud": 1234}, {"user": "x" * 11}, {"user_id": 65533}):
                 self.assertRaises(ConfigurationError, OpticalMeter, link, PASSWORD, **options)
             self.assertRaises(ConfigurationError, OpticalMeter, link, b"short")
             self.assertEqual(link.sent, [])
@@ -196,7 +197,8 @@ class MeterTest(unittest.TestCase):
                 error = await self.raised(AuthenticationError, meter.read(23, 0, 9))
                 self.assertIn("refused the password", str(error))
                 self.assertEqual(error.exit_code, 3)
-            self.assertEqual(self.asked(far), OPENING)
+            self.assertEqual(self.asked(far), OPENING + [0x52, 0x21])
+            self.assertEqual(far.state, "base")
 
         self.run_with(scenario, password=b"another password 20c")
 

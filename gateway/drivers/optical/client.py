@@ -88,6 +88,7 @@ class Client:
                 await self._advance()
             except AuthenticationError as error:
                 self.refusal = error
+                await self.end()  # the meter has logged us on, and keeps others out
                 raise
             except NoAnswer:
                 self.silent = first

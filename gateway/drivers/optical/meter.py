@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
     from ..link import Link
 
+# What the meter's event log calls this client (BT74, "User ID"). There 0 and 1 are the meter itself and who
+# presses its buttons (ANSI C12.19-1997), and the numbers above the last stand for other ports.
+USER_ID = 2
+LAST_USER_ID = 0xFFFC
+USER = "gateway"
+
 _ATTEMPTS = const(3)
 _ATTEMPTS_IN_SILENCE = const(2)
 
@@ -35,8 +41,8 @@ class OpticalMeter(Meter):
         password: bytes,
         *,
         baud: int = BASE_BAUD,
-        user_id: int = 0,
-        user: str = "",
+        user_id: int = USER_ID,
+        user: str = USER,
         log_off: bool = True,
     ) -> None:
         if len(password) != services.PASSWORD_BYTES:
@@ -44,10 +50,10 @@ class OpticalMeter(Meter):
                 "a password of the optical port has %d bytes, this has %d"
                 % (services.PASSWORD_BYTES, len(password))
             )
-        if not 0 <= user_id <= 0xFFFF or len(user.encode()) > services.USER_BYTES:
+        if not 0 <= user_id <= LAST_USER_ID or len(user.encode()) > services.USER_BYTES:
             raise ConfigurationError(
-                "a user of the optical port is a number up to 65535 and a name of up to %d characters"
-                % services.USER_BYTES
+                "a user of the optical port is a number up to %d and a name of up to %d characters"
+                % (LAST_USER_ID, services.USER_BYTES)
             )
         if not services.is_rate(baud):
             raise ConfigurationError(
