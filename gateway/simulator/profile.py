@@ -131,7 +131,8 @@ def standard(
 
 @dataclass(frozen=True)
 class Interval:
-    """What was recorded, for the truth. `end` is the meter's UTC at the interval's nominal end."""
+    """What was recorded, for the truth. `end` is the meter's UTC at the interval's nominal end; end readings
+    come with the last interval of a block, where they are configured."""
 
     data_set: int
     configuration: int
@@ -141,6 +142,7 @@ class Interval:
     values: tuple[int, ...]
     common: int
     statuses: tuple[int, ...]
+    end_readings: tuple[int, ...]
 
 
 @dataclass
@@ -251,15 +253,21 @@ class Recorder:
         elif self.flags & CLOCK_BACKWARD:
             because = LONG
         self.flags = 0
-        values, statuses = [], []
+        values, statuses, readings = [], [], []
         for channel, source in enumerate(c.sources):
             value, status = sample(source, stuffed)
+            readings.append(value)
             if c.scaling:
                 scalar, divisor = c.scaling[channel]
                 value = value * scalar // divisor
             values.append(value)
             statuses.append(status or because)
+        if not self.configuration.end_readings or index < c.intervals - 1:
+            readings = []
         self._write(block, index, values, [common, *statuses])
+        # Scalars and divisors are for intervals; end readings are the registers as they stand.
+        end_readings = b"".join(value.to_bytes(4, "little", signed=True) for value in readings)
+        block.data[5 : 5 + len(end_readings)] = end_readings
         block.end = self.interval_end
         block.last_index = index
         block.valid += 1
@@ -273,6 +281,7 @@ class Recorder:
                 tuple(values),
                 common,
                 tuple(statuses),
+                tuple(readings),
             )
         )
 
@@ -298,8 +307,6 @@ class Recorder:
         raw = b"".join(value.to_bytes(4, "little", signed=True) for value in values)
         at = self.configuration.header_bytes(c) + index * c.interval_bytes
         block.data[at : at + c.interval_bytes] = statuses + raw
-        if self.configuration.end_readings and index == c.intervals - 1:
-            block.data[5 : 5 + len(raw)] = raw
 
 
 def last_interval_dates(recorder: Recorder, local: LocalTime) -> tuple[bytes, bytes]:

@@ -92,8 +92,6 @@ def _busy_day(chance: Random) -> Iterator[Happening]:
         yield _moment(chance), "clear_device_alarms", (index,)
     if chance.random() < 0.05:
         yield _moment(chance), "configure_profile", (chance.randint(1, 4),)
-    if chance.random() < 0.03:
-        yield _moment(chance), "configure_registers", (chance.choice((11, 15)), chance.choice((0, 2)))
 
 
 def _tamper(chance: Random) -> Iterator[Happening]:

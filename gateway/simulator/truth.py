@@ -51,6 +51,7 @@ def document(meter: "VirtualMeter") -> dict[str, object]:
                     "values": list(interval.values),
                     "common": interval.common,
                     "statuses": list(interval.statuses),
+                    "end_readings": list(interval.end_readings),
                     "in_meter": kept,
                 }
                 for interval, kept in meter.life.all_intervals()

@@ -68,6 +68,7 @@ def decoded(meter: VirtualMeter) -> list[dict[str, object]]:
             at = (last - back) % blocks * size
             block = meter.image.read_part(table, at, size)[1]
             processed = [i for i in range(intervals) if block[simple_at + i // 8] >> i % 8 & 1]
+            ends = list(struct.unpack_from("<%di" % (channels * end_readings), block, 5))
             if not back:
                 assert (len(processed), processed[-1]) == (valid_intervals, last_interval)
             for i in processed:
@@ -85,6 +86,7 @@ def decoded(meter: VirtualMeter) -> list[dict[str, object]]:
                         "values": list(struct.unpack("<%di" % channels, one[data_at:])),
                         "common": nibbles[0],
                         "statuses": nibbles[1 : 1 + channels],
+                        "end_readings": ends if i == intervals - 1 else [],
                         "in_meter": True,
                     }
                 )
@@ -163,7 +165,8 @@ def test_end_readings_scalars_and_divisors() -> None:
     assert [bit for bit in range(16) if flags >> bit & 1] == [4, 6, 8, 10, 11]
     complete = meter.image.read_part(64, 0, 5 + 16)[1]
     last = next(i for i in told if i["data_set"] == 1 and i["interval"] == 95)
-    assert complete == struct.pack("<5B4i", 24, 3, 30, 0, 0, *last["values"])
+    assert complete == struct.pack("<5B4i", 24, 3, 30, 0, 0, *last["end_readings"])
+    assert [reading // 10 for reading in last["end_readings"]] == last["values"]
 
 
 def test_power_failure_marks_intervals_and_keeps_the_clock() -> None:
