@@ -354,6 +354,17 @@ class TestTheCursor(Case):
         for i in (0, 1, 3):
             self.same(reader, i + 1, sets[i], [k for k in sets[i].held() if sets[i].truth[k][0] >= start])
 
+    def test_a_log_that_was_reset(self):
+        each = simple(6, 8, sequence=100)
+        fill(each, 30)
+        meter = ProfileMeter([each, None, None, None])
+        reader = Reader(meter).all()
+        for sequence in (0, 3):
+            each.configure(configuration=1, sequence=sequence)  # the numbers begin anew, nothing else does
+            fill(each, 20)
+            later = Reader(meter, reader.cursor).all()
+            self.same(later, 1, each, each.held())
+
     def test_the_sequence_of_blocks_wraps(self):
         each = simple(4, 4, sequence=0xFFFFFFFD)
         meter = ProfileMeter([each, None, None, None])

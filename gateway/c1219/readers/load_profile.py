@@ -11,11 +11,6 @@ Values are as recorded, energies as BT23 counts them; there is none (None) where
 stands there is none: skipped, opted out, still awaited from a device, or not decrypted. Statuses are faults:
 of the whole row, or when not all channels have them, of one column. End readings, where a meter has them,
 are columns of their own ("OSGP_end_reading_...") with a value in the row of a block's last interval.
-
-The cursor is 1, then optionally 0 and 5 bytes of UTC seconds (where data sets begin that are not named), and
-for each data set its number from 1, its configuration (ET21.78), the sequence of a block (BT63.5), the next
-interval in it, and the number of valid intervals that BT63 gave then: 13 bytes, least significant first. It
-is checked against the meter; what does not fit is as if never read.
 """
 
 from ..._compat import TYPE_CHECKING, const
@@ -25,24 +20,21 @@ from ...transmission.registry import COLUMN_FAULTS
 from ..layouts.profile import BT64_END
 from ..types import seconds_of
 from .common import Step, fault
+from .profile_cursor import NOT_SEEN, cursor_of, marks_of
+from .profile_cursor import since as since  # noqa: PLC0414 - for whoever reads kinds
 from .profile_sets import entry_of, load, states_of
 
 if TYPE_CHECKING:
     from ..layout import Table
     from ..tables import Tables
+    from .profile_cursor import Mark
     from .profile_sets import DataSet, Profile
 
-    # configuration, block sequence, next interval, valid intervals then
-    Mark = tuple[int, int, int, int]
     # block sequence, header, first interval, end of the intervals, their bytes
     Block = tuple[int, bytes | bytearray, int, int, bytes | bytearray]
     # what delivers it, where the step before ended, blocks, BT63 after they were read
     Rest = tuple["_Part", Mark, list[Block], Table]
 
-_VERSION = const(1)
-_SINCE = const(0)
-_MARK_SIZE = const(13)
-_NOT_SEEN = const(0xFFFF)
 _SEQUENCES = const(0xFFFFFFFF)
 _TRIES = const(3)
 
@@ -68,53 +60,6 @@ _COMMON = ("dst", "power_fail", "clock_forward", "clock_backward")
 _VOID = b"\x04\x08\x0c\x0f"
 
 
-def since(utc_seconds: int) -> bytes:
-    """The cursor that begins with the first interval that ends at that time or later."""
-    value = min(max(utc_seconds, 0), 0xFFFFFFFFFF)
-    return bytes((_VERSION, _SINCE)) + value.to_bytes(5, "little")
-
-
-def _number(data: bytes, at: int, size: int) -> int:
-    return int.from_bytes(data[at : at + size], "little")
-
-
-def _marks(cursor: "bytes | None") -> "tuple[dict[int, Mark], int | None]":
-    """What the cursor says: by data set (from 0), and where others begin. Nothing, when it is no cursor."""
-    marks: dict[int, Mark] = {}
-    start = None
-    if not cursor or cursor[0] != _VERSION:
-        return marks, start
-    at = 1
-    if len(cursor) >= 7 and cursor[1] == _SINCE:
-        start = _number(cursor, 2, 5)
-        at = 7
-    if (len(cursor) - at) % _MARK_SIZE:
-        return {}, None
-    while at < len(cursor):
-        if not 1 <= cursor[at] <= 4:
-            return {}, None
-        marks[cursor[at] - 1] = (
-            _number(cursor, at + 1, 4),
-            _number(cursor, at + 5, 4),
-            _number(cursor, at + 9, 2),
-            _number(cursor, at + 11, 2),
-        )
-        at += _MARK_SIZE
-    return marks, start
-
-
-def _cursor(marks: "dict[int, Mark]", start: "int | None") -> bytes:
-    out = bytearray(bytes((_VERSION,)) if start is None else since(start))
-    for number in sorted(marks):
-        configuration, sequence, following, seen = marks[number]
-        out.extend(bytes((number + 1,)))
-        out.extend(configuration.to_bytes(4, "little"))
-        out.extend(sequence.to_bytes(4, "little"))
-        out.extend(following.to_bytes(2, "little"))
-        out.extend(seen.to_bytes(2, "little"))
-    return bytes(out)
-
-
 async def read(tables: "Tables", cursor: "bytes | None") -> Step:
     """The next part of what the meter recorded after the cursor: Series of one data set, one a block.
 
@@ -134,14 +79,15 @@ def _rest(tables: "Tables", cursor: "bytes | None") -> "Step | None":
         return None
     profile.rest = None
     part, mark, blocks, after = rest
-    marks, start = _marks(cursor)
+    marks, start = marks_of(cursor)
     number = part.each.number
     if marks.get(number) != mark:
         return None
     part.items = []
     part.deliver(blocks, after)
     marks[number] = part.mark
-    return Step(part.items, _cursor(marks, start), part.more or profile.goes_on(number), profile.interval_s())
+    more = part.more or profile.goes_on(number)
+    return Step(part.items, cursor_of(marks, start), more, profile.interval_s())
 
 
 async def _read(tables: "Tables", cursor: "bytes | None") -> Step:
@@ -163,12 +109,12 @@ async def _read(tables: "Tables", cursor: "bytes | None") -> Step:
 
 async def _attempt(tables: "Tables", profile: "Profile", cursor: "bytes | None") -> "Step | None":
     """None: what was read does not belong together."""
-    marks, start = _marks(cursor)
+    marks, start = marks_of(cursor)
     trouble: GatewayError | None = profile.trouble
     if not profile.sets:
         if trouble is not None:
             raise trouble
-        return Step([], _cursor(marks, start))
+        return Step([], cursor_of(marks, start))
     interval_s = profile.interval_s()
     states = profile.states
     profile.states = None
@@ -197,14 +143,14 @@ async def _attempt(tables: "Tables", profile: "Profile", cursor: "bytes | None")
                 continue
             if part.items or part.more:
                 more = part.more or trouble is not None or profile.goes_on(each.number)
-                return Step(part.items, _cursor(marks, start), more, interval_s)
+                return Step(part.items, cursor_of(marks, start), more, interval_s)
         if not stale:
             break
         stale = False  # what held after the step before says nothing of what came since
         states = None
     if trouble is not None:
         raise trouble
-    return Step([], _cursor(marks, start), False, interval_s)
+    return Step([], cursor_of(marks, start), False, interval_s)
 
 
 def _age(state: "Table", sequence: int) -> int:
@@ -247,7 +193,7 @@ async def _seek(tables: "Tables", each: "DataSet", state: "Table", start: int) -
     if end is not None:
         last = each.last_interval(header)
         first = min(max(last - (end - start) // each.seconds, 0), last + 1)
-    return each.configuration, state["sequence"] - age & _SEQUENCES, first, _NOT_SEEN
+    return each.configuration, state["sequence"] - age & _SEQUENCES, first, NOT_SEEN
 
 
 class _Part:
@@ -401,7 +347,7 @@ class _Part:
             end = last
         following = self._rows(block, end, last)
         full = following < end
-        seen = _NOT_SEEN
+        seen = NOT_SEEN
         if newest and not full and not held and end == max(last + 1, first):
             seen = state["valid_intervals"]
         self.mark = (each.configuration, sequence, following, seen)
