@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.host import cli
 from gateway.transmission import registry
 from tests.interpreter import ROOT, micropython
 
@@ -100,11 +101,19 @@ def test_a_recording_holds_no_password(port: str, files: Path, tmp_path: Path):
         ([], "--key-file"),
     ],
 )
-def test_options_that_do_not_go_together(files: Path, arguments: list[str], said: str):
+def test_options_that_do_not_go_together(
+    files: Path,
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
     given = [str(files / word) if word in ("password", "hex") else word for word in arguments]
-    done = run("read", "clock", "--port", "/dev/null", *given)
-    assert done.returncode == 2
-    assert said in done.stderr
+    monkeypatch.setattr(sys, "argv", ["osgp-gateway", "read", "clock", "--port", "/dev/null", *given])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_micropython_reads_the_same(port: str, files: Path):
