@@ -243,12 +243,13 @@ async def _serve(lines: list[_Line], pace: _Pace) -> None:
         loop.add_signal_handler(number, done.set)
     async with AsyncExitStack() as stack:
         served: list[PtyLine | TcpLine] = []
+        # Before anyone is told that the meter is there: unhandled, these signals would end it.
+        loop.add_signal_handler(signal.SIGUSR1, lambda: [line.unplug() for line in served])
+        loop.add_signal_handler(signal.SIGUSR2, lambda: [line.plug() for line in served])
         for line in lines:
             laid, where = await _lay(stack, line, pace)
             served.append(laid)
             print("%slistening on %s" % (line.name, where), flush=True)
-        loop.add_signal_handler(signal.SIGUSR1, lambda: [line.unplug() for line in served])
-        loop.add_signal_handler(signal.SIGUSR2, lambda: [line.plug() for line in served])
         await done.wait()
 
 
