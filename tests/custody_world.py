@@ -350,8 +350,11 @@ class Adapter(Node):
             self.box.set_note(b"points", pack(points))
 
     def rewind(self, meter, since):
-        points = [p for p in unpack(self.box.note(b"points") or pack([])) if p[0] < since]
-        oldest = points[-1][1] if points else 0
+        points = unpack(self.box.note(b"points") or pack([]))
+        before = [token for at, token in points if at < since]
+        oldest = before[-1] if before else 0
+        # What was lost now had been lost for a while: earlier points were too hopeful.
+        self.box.set_note(b"points", pack([[at, min(token, oldest)] for at, token in points]))
         self.box.set_note(b"cursor", pack(min(self.cursor, oldest)))
         self.checkpoint()
 
@@ -553,8 +556,10 @@ class World:
             unknown = forgotten - self.ever[node.where] - self.dropped
             assert not unknown, "forgotten, but its receiver never had it"
         lost = self.homeless() - self.excused
-        assert lost <= self.ever["local"] | self.ever["main"], "the last trace of a frame is gone"
-        # Receipted, its space used, and then its receiver was restored: the stated limit.
+        # The stated limits: receipted, its space used, and then its receiver was set back; or dropped, and
+        # the declaration lost with a receiver that was set back.
+        limits = self.ever["local"] | self.ever["main"] | (self.dropped if self.setbacks else set())
+        assert lost <= limits, "the last trace of a frame is gone"
         self.excused |= lost
         self.check_rows()
 
