@@ -1,5 +1,6 @@
-"""A meter with a load profile for tests, laid out from the guide's tables once more (MEP guide, BT60 to BT67,
-ET21, ET66): rings of blocks that fill, wrap and are configured anew, between any two answers. Portable."""
+"""A meter with a load profile for tests, laid out from the guide's tables once more (MEP guide, BT60 to
+BT67, ET21, ET42, ET66): rings of blocks that fill, wrap and are configured anew, between any two answers.
+Portable."""
 
 from gateway.errors import Refused
 from tests.fake_meter import FakeMeter, bt01, put, standard
@@ -123,15 +124,17 @@ class DataSet:
 
 
 class ProfileMeter(FakeMeter):
-    """`sets`: DataSet or None, one or four. `tick`: called before each answer, may change anything."""
+    """`sets`: DataSet or None, one or four. `tick`: called before each answer, may change anything. `listed`:
+    the extended sources of each data set, in ET42 and without ET66."""
 
-    def __init__(self, sets, firmware=0x38C0, max_read=465, mapped=None):
+    def __init__(self, sets, firmware=0x38C0, max_read=465, mapped=None, listed=None):
         tables = standard()
         tables[1] = bt01(firmware)
         FakeMeter.__init__(self, tables, max_read)
         self.sets = sets
         self.firmware = firmware
         self.mapped = mapped or {}
+        self.listed = listed
         self.tick = None
         self.bytes = 0
 
@@ -158,6 +161,8 @@ class ProfileMeter(FakeMeter):
         if table == 2069:
             return self.internal()
         if table == 2114:
+            if self.listed is not None:
+                raise Refused("no such table", 5, table)
             data = bytearray(128)
             for source in self.mapped:
                 put(data, 2 * (source - 112), self.mapped[source], 2)
@@ -197,6 +202,34 @@ class ProfileMeter(FakeMeter):
                 for factor in each.factors or ():
                     data += bytes((factor[part] & 255, factor[part] >> 8))
         return bytes(data)
+
+    def define(self, fixed=41, logs=7, demands=3, coincidents=6, types=5):
+        """ET42, with these sizes of what stands before the sources; ET54.0.2 says that it has all sets."""
+        parts = []
+        for number, each in enumerate(self.sets):
+            entry = bytearray(14 if each else 0)
+            sources = bytearray(2 * each.channels if each else 0)
+            if each:
+                put(entry, 0, each.block_size, 4)
+                put(entry, 4, each.blocks, 2)
+                entry[6:8] = bytes((each.channels, each.minutes if each.minutes < 1440 else 84))
+                for i in range(each.channels):
+                    put(sources, 2 * i, self.listed[number][i], 2)
+            parts.append((entry, sources))
+        head = bytearray(b"\xa5" * fixed)
+        head[2:4] = bytes((fixed, logs))
+        head[13:15] = bytes((demands, coincidents))
+        head[23:37] = parts[0][0] or bytes(14)
+        data = head + b"\xa5" * (3 * logs + demands + coincidents) + parts[0][1]
+        data += bytes((types,)) + b"\xa5" * (4 * types)
+        if len(self.sets) > 1:
+            data.append(sum(1 << i for i, each in enumerate(self.sets[1:]) if each))
+            for entry, sources in parts[1:]:
+                data += entry + sources
+        data += b"\x08" + bytes(7)
+        put(data, 0, len(data), 2)
+        self.tables[2090] = data
+        self.tables[2102] = bytes((4 if len(self.sets) > 1 else 0,)) + bytes(90)
 
     def status(self, each):
         data = bytearray(13)

@@ -93,11 +93,21 @@ class Tables:
         self.memo.pop("gathered/%d" % layout.table, None)
 
     async def get_if_there(self, layout: "Layout", *names: str) -> "Table | None":
-        """As `get`, None when the meter lacks the table. Asks twice before it believes that, because
-        one bad answer here changes what all others mean."""
+        """As `get`, None when the meter lacks the table."""
+        table: Table | None = await self._if_there(self.get, layout, *names)
+        return table
+
+    async def part_if_there(self, layout: "Layout", offset: int, count: int) -> "bytes | None":
+        """As `part`, None when the meter lacks the table."""
+        raw: bytes | None = await self._if_there(self.part, layout, offset, count)
+        return raw
+
+    async def _if_there(self, ask: "Callable[..., Awaitable[Any]]", *arguments: "Any") -> "Any":
+        """Asks twice before it believes that a table is not there, because one bad answer here changes what
+        all others mean."""
         for _ in range(2):
             try:
-                return await self.get(layout, *names)
+                return await ask(*arguments)
             except Refused as refusal:
                 if refusal.code not in _ABSENT:
                     raise

@@ -196,6 +196,21 @@ def test_every_generation(now, firmware):
     same(reader.rows(), truth(meter))
 
 
+@pytest.mark.parametrize("firmware", ["3.0", "3.10", "3.70"])
+def test_m_bus_channels_where_only_et42_names_their_sources(now, firmware):
+    meter = build(now, firmware, days=0)
+    water_and_heat = profile.DataSet((0, 0x4001, 0x4102, 0x4103), 60, 24, 5)
+    sets = sets_of(meter.generation)
+    meter.configure_profile(
+        profile.Configuration((water_and_heat,) * min(sets, 3) + (profile.DataSet(),) * (sets > 1))
+    )
+    meter.image.remove(2114)
+    now["ms"] += 30 * HOUR_MS
+    found, wanted = Reader(load_profile, Image(meter, now)).all().rows(), truth(meter)
+    assert any("OSGP_mbus_1_data_type_3" in row[1] for row in wanted.values())
+    same(found, wanted)
+
+
 @pytest.mark.parametrize("options", [{"end_readings": True}, {"scaling": True}, {"blocks": 2, "days": 5}])
 def test_end_readings_factors_and_a_ring_that_wrapped(now, options):
     meter = build(now, "3.70", **options)

@@ -7,7 +7,7 @@ from gateway.c1219.tables import Tables
 from gateway.errors import NoAnswer, Refused, TableError
 from gateway.transmission import frames, registry
 from gateway.transmission.model import LOAD_PROFILE
-from tests.fake_meter import run
+from tests.fake_meter import put, run
 from tests.profile_meter import START, DataSet, ProfileMeter
 
 # BT22's sources and what the platform calls them.
@@ -711,6 +711,66 @@ class TestChannels(Case):
                 ("OBIS_64.7.0", -3, "kvar", [3]), ("OSGP_source_20481", 0, None, [4]),
             ],
         )  # fmt: skip
+
+    def listed(self, sets, listed, firmware=0x38C0):
+        """Names and values of each data set where ET42 stands in for ET66."""
+        meter = ProfileMeter(sets, firmware, listed=listed)
+        meter.define()
+        for each in sets:
+            if each is not None:
+                each.record(list(range(1, each.channels + 1)))
+        return meter
+
+    def test_sources_of_et42_where_et66_is_absent(self):
+        meter = self.listed(
+            [simple(2, 4, (0, 112)), None, simple(2, 4, (128, 2, 129)), simple(2, 4, (112,))],
+            [(0, 0x4105), None, (0x4002, 2, 244), (0x0001,)],
+        )
+        reader = Reader(meter).all()
+        self.assertEqual(
+            sorted(
+                sorted((name, value[0]) for name, value in row[1].items()) for row in reader.found.values()
+            ),
+            [
+                [("OBIS_1.8.0", 1), ("OSGP_mbus_1_data_type_5_raw", 2)],
+                [("OBIS_2.8.0", 1)],
+                [("OBIS_3.8.0", 2), ("OBIS_64.7.0", 3), ("OSGP_mbus_0_data_type_2_raw", 1)],
+            ],
+        )
+        # An old meter has one data set, and shorter parts before it.
+        meter = self.listed([simple(2, 4, (0, 112))], [(0, 0x4001)], 0x3155)
+        meter.define(37, 0, 0, 0, 0)
+        rows = list(Reader(meter).all().found.values())
+        self.assertEqual(sorted(rows[0][1]), ["OBIS_1.8.0", "OSGP_mbus_0_data_type_1_raw"])
+
+    def test_end_readings_go_by_the_channel_of_the_same_source(self):
+        each = DataSet(2, 1, (0, 113), end_readings=True)
+        meter = self.listed([each], [(0, 0x0003)], 0x3155)
+        rows = list(Reader(meter).all().found.values())
+        self.assertEqual(
+            sorted(rows[0][1]),
+            ["OBIS_1.8.0", "OBIS_4.8.0", "OSGP_end_reading_1.8.0", "OSGP_end_reading_4.8.0"],
+        )
+
+    def test_sources_that_no_table_names_keep_their_number(self):
+        for change in (
+            lambda meter: meter.tables.pop(2090),
+            lambda meter: put(meter.tables[2090], 41 + 21 + 9 + 2, 112, 2),  # as BT62 has it
+        ):
+            meter = self.listed([simple(2, 4, (0, 112))], [(0, 0x4001)], 0x3155)
+            change(meter)
+            rows = list(Reader(meter).all().found.values())
+            self.assertEqual(sorted(rows[0][1]), ["OBIS_1.8.0", "OSGP_source_112"])
+        meter = self.listed([None, simple(2, 4, (112,)), None, None], [None, (0x4001,), None, None])
+        meter.tables[2102] = bytes(90)
+        rows = list(Reader(meter).all().found.values())
+        self.assertEqual(sorted(rows[0][1]), ["OSGP_source_112"])
+
+    def test_an_et42_that_contradicts_bt61_is_not_believed(self):
+        for at, value in ((29, 3), (2, 20), (0, 60)):
+            meter = self.listed([simple(2, 4, (0, 112))], [(0, 0x4001)], 0x3155)
+            meter.tables[2090][at] = value
+            self.assertRaises(TableError, Reader(meter).all)
 
     def mbus(self, entries, *recorded):
         each = simple(2, 8, (112,))

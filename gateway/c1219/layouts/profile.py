@@ -1,4 +1,5 @@
-"""Load profile: BT60 to BT64, ET21, ET57, ET66 (MEP guide, chapter 4; ET21's history optical guide).
+"""Load profile: BT60 to BT64, ET21, ET42, ET54.0, ET57, ET66 (MEP guide, chapter 4; ET21's history
+optical guide).
 
 Up to four data sets stand one behind the other in all tables but BT64 to BT67, which are one data set's
 each. Their elements depend on the data set, so readers take them by offset.
@@ -100,3 +101,8 @@ ET57 = Layout(
 # The extended source ids of sources 112 to 163, one table for all data sets: as many as they use.
 ET66 = Layout(2114, (("source", U16),))
 FIRST_MAPPED = 112
+
+# Without ET66: ET42, which no layout holds, and whether it has data sets 2 to 4 (ET54.0.2).
+ET42 = Layout(2090, ())
+ET54_COMPATIBILITY = Layout(2102, ())
+MORE_SETS = 4

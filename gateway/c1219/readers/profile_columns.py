@@ -1,15 +1,14 @@
 """What the channels of a load profile are: properties, exponents, units, and how a count becomes a value.
 
-Sources (BT62) are those of BT22. 112 to 163 stand for 16-bit extended source ids (ET66): 0x4000 with an M-Bus
-device's index in bits 8 to 11 and a data type in bits 0 to 4, which ET57 describes by the start of an M-Bus
-record (EN 13757-3: DIF and VIF). Such a channel is "OSGP_mbus_<device>_data_type_<type>"; where ET57 gives
-no one meaning to it, the recorded 32 bits stand for themselves and the name ends with "_raw". So do the
-channels without a source from ET21.82 on, in which old firmware records a telegram
-("OSGP_mbus_segment_1_raw").
+Sources (BT62) are those of BT22. 112 to 163 stand for 16-bit extended source ids (ET66, and ET42 on a meter
+without it): 0x4000 with an M-Bus device's index in bits 8 to 11 and a data type in bits 0 to 4, which ET57
+describes by the start of an M-Bus record (EN 13757-3: DIF and VIF). Such a channel is
+"OSGP_mbus_<device>_data_type_<type>"; where ET57 gives no one meaning to it, the recorded 32 bits stand for
+themselves and the name ends with "_raw". So do the channels without a source from ET21.82 on, in which old
+firmware records a telegram ("OSGP_mbus_segment_1_raw").
 """
 
 from ..._compat import TYPE_CHECKING, const
-from ...errors import Refused
 from ..layouts.extended import ET11
 from ..layouts.profile import ET57, ET66, FIRST_MAPPED
 from ..layouts.registers import BT22
@@ -18,6 +17,8 @@ from ..types import signed
 from .registers import energy_shift
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..tables import Tables
 
     # exponent, unit, coding
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _LAST_MAPPED = const(163)
 _MBUS = const(4)  # bits 12 to 15 of an extended source id
-_ABSENT = (4, 5)
 
 # Codings of a count: 1 to 4 signed integer of that many bytes, 8 and more binary coded decimal of as many
 # bytes beyond 8.
@@ -122,16 +122,13 @@ async def _data_types(tables: "Tables") -> "dict[int, Meaning | None]":
     """M-Bus data types with what they mean; None for those with two meanings or no clear one."""
     types: dict[int, Meaning | None] = {}
     dims = await tables.get_if_there(ET11, "et57_entries")
-    if not dims or not dims["et57_entries"]:
-        return types
-    count = dims["et57_entries"]
-    try:
-        raw = await tables.part(ET57, 0, 4 * count)
-    except Refused as refusal:
-        if refusal.code not in _ABSENT:
-            raise
-        return types
-    entries = ET57.decode(raw, {"data_types": count})["types"]
+    count = dims["et57_entries"] if dims else 0
+    raw = await tables.part_if_there(ET57, 0, 4 * count) if count else None
+    if raw is None:
+        from .profile_listed import listed_types
+
+        raw = await listed_types(tables)
+    entries = ET57.decode(raw, {"data_types": len(raw) // 4})["types"]
     headers: list[tuple[int, bytes]] = []
     for entry in entries:
         if entry["type"] == 1:
@@ -171,19 +168,22 @@ class Sources:
     def __init__(self, tables: "Tables") -> None:
         self._tables = tables
         self._mapped: dict[int, int] = {}
+        self._listed: dict[int, Sequence[int]] = {}  # by data set
         self._types: dict[int, Meaning | None] | None = None
         self._demands: bytes | None = None
         self._shift: int | None = None
 
     async def channels(
         self,
+        number: int,
         sources: "list[int]",
         ends: "list[int]",
         scalars: "list[int]",
         divisors: "list[int]",
         first_segment: int,
     ) -> "tuple[list[Channel], list[Channel], bool]":
-        """(columns of the intervals, columns of the end readings, whether any is an M-Bus device's)."""
+        """Of data set `number`: (columns of the intervals, columns of the end readings, whether any is an
+        M-Bus device's)."""
         if self._shift is None:
             self._shift = await energy_shift(self._tables)
         resolver = Resolver(self._shift)
@@ -192,7 +192,7 @@ class Sources:
         for part in range(2):
             chosen = ends if part else sources
             for place in range(len(chosen)):
-                source = await self._extended(chosen[place])
+                source = await self._extended(chosen[place], number, sources)
                 told: Meaning | None = None
                 like = None
                 if source == UNUSED:
@@ -228,20 +228,27 @@ class Sources:
                 found[part].append(Channel(place, prop, exponent + shift, unit, coding, factor))
         return found[0], found[1], is_mbus
 
-    async def _extended(self, source: int) -> int:
+    async def _extended(self, source: int, number: int, sources: "list[int]") -> int:
         if not FIRST_MAPPED <= source <= _LAST_MAPPED:
             return source
         nth = source - FIRST_MAPPED
         if nth not in self._mapped:
-            mapped = source
-            try:
-                raw = await self._tables.part(ET66, 2 * nth, 2)
-                mapped = raw[0] | raw[1] << 8
-            except Refused as refusal:
-                if refusal.code not in _ABSENT:
-                    raise
-            self._mapped[nth] = mapped
+            raw = await self._tables.part_if_there(ET66, 2 * nth, 2)
+            if raw is None:
+                return await self._listed_as(source, number, sources)
+            self._mapped[nth] = raw[0] | raw[1] << 8
         return self._mapped[nth]
+
+    async def _listed_as(self, source: int, number: int, sources: "list[int]") -> int:
+        """What ET42 has for the first channel with this source."""
+        listed = self._listed.get(number)
+        if listed is None:
+            from .profile_listed import listed_sources
+
+            listed = self._listed[number] = await listed_sources(self._tables, number, len(sources))
+        if source not in sources or not listed:
+            return source
+        return listed[sources.index(source)]
 
     async def _data_type(self, mdt: int) -> "Meaning | None":
         if self._types is None:

@@ -198,6 +198,7 @@ async def _load_columns(each: DataSet, control: "Table", sources: Sources, end_r
     if end_readings and each.status_offset >= 5 + 4 * each.channels:
         ends = [channel["end_source"] for channel in control["channels"]]
     each.columns, each.end_columns, each.is_mbus = await sources.channels(
+        each.number,
         [channel["source"] for channel in control["channels"]],
         ends,
         control["scalars"],
