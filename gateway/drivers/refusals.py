@@ -16,6 +16,7 @@ _MEANINGS = {
     0x06: "busy: try again later",
     0x07: "data not ready: try again later",
     0x08: "data locked: another client holds it; try again later",
+    0x09: "renegotiate: it wants another session, and again in each new one",
     0x0A: "invalid service sequence state: this is not the time for it; over MEP, a TLS session is expected "
     "or open on this port",
 }

@@ -2,7 +2,7 @@
 
 from ... import clock
 from ..._compat import TYPE_CHECKING, const
-from ...errors import AuthenticationError, LinkError, MeterError, NoAnswer
+from ...errors import AuthenticationError, LinkError, MeterError, NoAnswer, Refused
 from ..pump import Pump
 from . import services
 from .machine import RESPONSE_MS, Machine
@@ -89,6 +89,13 @@ class Client:
             except AuthenticationError as error:
                 self.refusal = error
                 await self.end()  # the meter has logged us on, and keeps others out
+                raise
+            except Refused:
+                if first:  # no session has begun, and its answer may come once more, word for word
+                    self._dead_at = clock.monotonic_ms()
+                    self._machine.forget()
+                else:
+                    await self.end()
                 raise
             except NoAnswer:
                 self.silent = first

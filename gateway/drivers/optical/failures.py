@@ -45,6 +45,8 @@ def refused(request: bytes, code: int) -> MeterError:
             {
                 0x03: ", insufficient security clearance: is the user id right?",
                 0x06: ", it is busy: try again later",
+                0x07: ", it is not ready: try again later",
+                0x08: ", it is locked: try again later",
                 0x0A: ", it is in another state than the protocol allows",
             }.get(code, ", it does not do that"),
         ),

@@ -7,7 +7,8 @@
                ACK of the last packet                      RECEIVING  TAKEN
                a new packet, which says as much            RECEIVING  as there
                NAK, or silence                             READY      SEND: the same again
-    RECEIVING  the packet that is due, more to come        RECEIVING  REPLY: ACK, TAKEN
+    RECEIVING  NAK, before anything else                   READY      SEND: the same again
+               the packet that is due, more to come        RECEIVING  REPLY: ACK, TAKEN
                the last packet                             IDLE       REPLY: ACK, ANSWER
                a spoiled packet                            RECEIVING  REPLY: NAK
                a packet that is not due                    IDLE       FAILED
@@ -16,8 +17,10 @@
                any of these too often                      IDLE       FAILED
     any        abandon                                     IDLE
 
-A packet is the same as the last one when toggle bit and CRC are the same. After FAILED nobody knows what the
-meter thinks was said: the session has to be given up, or the next answer might be one to an earlier request.
+A packet is the same as the last one when toggle bit and CRC are the same. An optical head may hear what it
+sends: our own packet is never an answer, and where it has been heard once, an ACK in front of it is the echo
+of our last one. After FAILED nobody knows what the meter thinks was said: the session has to be given up, or
+the next answer might be one to an earlier request.
 """
 
 from ..._compat import TYPE_CHECKING, const
@@ -65,6 +68,8 @@ class Machine:
         self._out = 0  # the toggle bit of the next new packet
         self._last: tuple[int, int] | None = None  # toggle bit and CRC of the last packet received
         self._fresh = True
+        self._echoes = False  # whether the line lets us hear what we send
+        self._heard = False  # our packet
         self._request = self._packet = b""
 
     @property
@@ -80,6 +85,10 @@ class Machine:
         self._fresh = True
         self.packet_size = DEFAULT_PACKET
         self.packets = DEFAULT_PACKETS
+
+    def forget(self) -> None:
+        """No packet that comes is the last one once more, even if it looks the same."""
+        self._last = None
 
     def begin(self, message: bytes) -> None:
         """Start an exchange with a C12.18 request."""
@@ -98,6 +107,7 @@ class Machine:
         """The packet to send; from here on an acknowledgement counts."""
         self._state = _SENT
         self._tries += 1
+        self._heard = False
         return self._packet
 
     def receive(self, data: bytes) -> "list[Event]":
@@ -114,14 +124,20 @@ class Machine:
                 self._judge(found)
             elif self._state == _SENT:
                 if kind == packets.ACKNOWLEDGED:
-                    found.append(self._acknowledged())
+                    if self._heard or not self._echoes or self._tries > 1:
+                        found.append(self._acknowledged())
                 elif kind == packets.REJECTED:
                     self._rejected += 1
                     found.append(self._again())
                 else:
                     self._noise = True
-            elif self._state == _RECEIVING and kind == packets.SPOILED:
-                found.append(self._reject())
+            elif self._state == _RECEIVING:
+                if kind == packets.SPOILED:
+                    found.append(self._reject())
+                elif kind == packets.REJECTED and self._due is None and not self._spoiled:
+                    # The acknowledgement was noise. Once we have said NAK, it may be our own that is heard.
+                    self._rejected += 1
+                    found.append(self._again())
 
     def pause(self) -> None:
         """The line was quiet for longer than a packet may pause."""
@@ -186,8 +202,9 @@ class Machine:
         state = self._state
         if state not in (_SENT, _RECEIVING):
             return
-        if state == _SENT and packet(framer.data, framer.control, framer.sequence) == self._packet:
-            return  # an optical head hears what it sends
+        if packet(framer.data, framer.control, framer.sequence) == self._packet:
+            self._echoes = self._heard = True
+            return
         last = self._last
         toggle = framer.control & TOGGLE
         if last == (toggle, framer.check):

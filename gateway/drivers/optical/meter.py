@@ -2,8 +2,9 @@
 
 import asyncio
 
+from ... import clock
 from ..._compat import TYPE_CHECKING, const
-from ...errors import AuthenticationError, ConfigurationError, NoAnswer, ProtocolError
+from ...errors import AuthenticationError, ConfigurationError, NoAnswer, ProtocolError, Refused
 from ...meter import Meter
 from .. import c1218
 from . import services
@@ -22,6 +23,9 @@ USER = "gateway"
 
 _ATTEMPTS = const(3)
 _ATTEMPTS_IN_SILENCE = const(2)
+# A meter that is busy is asked again so often, within the session's traffic time-out.
+_LATER = const(4)
+_LATER_MS = const(700)
 
 
 class OpticalMeter(Meter):
@@ -134,7 +138,7 @@ class OpticalMeter(Meter):
         A session that breaks is begun anew, a few times; what was read before stays.
         """
         client = self._client
-        attempt = 0
+        attempt = later = 0
         while True:
             attempt += 1
             try:
@@ -142,19 +146,30 @@ class OpticalMeter(Meter):
                 self._follow()
                 request = build()
                 answer = await client.exchange(request)
-                if answer[0] == c1218.OK:
+                code = answer[0]
+                if code == c1218.OK:
                     return services.table_data(request, answer)
+                if code not in (services.OUT_OF_STATE, services.RENEGOTIATE) or attempt == _ATTEMPTS:
+                    from ..refusals import refusal
+                    from .failures import RIGHTS
+
+                    raise refusal(code, request, RIGHTS)
             except (NoAnswer, ProtocolError):
                 client.doubt()
                 if attempt == (_ATTEMPTS_IN_SILENCE if client.silent else _ATTEMPTS):
                     raise
                 continue
-            if answer[0] != services.OUT_OF_STATE or attempt == _ATTEMPTS:
-                from ..refusals import refusal
-                from .failures import RIGHTS
-
-                raise refusal(answer[0], request, RIGHTS)
-            client.doubt()  # the meter has ended the session before its time
+            except Refused as error:
+                later += 1
+                if error.code not in services.NOT_YET or later == _LATER:
+                    raise
+                attempt -= 1
+                await clock.sleep_ms(_LATER_MS)
+                continue
+            if code == services.RENEGOTIATE:
+                await client.end()
+            else:
+                client.doubt()  # the meter has ended the session before its time
 
     def _follow(self) -> None:
         self.max_read = self._client.room - services.READ_OVERHEAD

@@ -10,7 +10,10 @@ from .. import c1218
 IDENTIFY = b"\x20"
 TERMINATE = b"\x21"
 LOGOFF = b"\x52"
+RENEGOTIATE = 0x09  # the meter wants another session
 OUT_OF_STATE = 0x0A  # invalid service sequence state
+# Busy, data not ready, data locked: nothing was done, and the same may be asked a little later.
+NOT_YET = (0x06, 0x07, 0x08)
 
 PASSWORD_BYTES = 20
 _NOBODY = b"          "
