@@ -83,12 +83,30 @@ def bt00(g: Generation, tables: Iterable[int]) -> bytes:
 
 
 def bt01(g: Generation, serial: str) -> bytes:
-    """Manufacturer, model, versions, and the manufacturer's serial number as 16 BCD digits, which is not
-    the utility's: another meter has another one, and that is all there is to know."""
-    digits = "%016d" % Random(serial).randrange(10**16)
-    model = ("83334-3I" if g.gen4 else "83332-3I").encode("ascii")
-    hardware = ((4 if g.gen4 else 3) << 12).to_bytes(2, "big")
-    return b"ELON" + model + hardware + g.packed_version.to_bytes(2, "big") + bytes.fromhex(digits)
+    """Manufacturer, model, versions, and the manufacturer's serial number as 16 BCD digits."""
+    major, minor = hardware(g)[:2]
+    packed = (major << 12 | minor << 5).to_bytes(2, "big") + g.packed_version.to_bytes(2, "big")
+    return b"ELON" + model(g).encode("ascii") + packed + bytes.fromhex(manufacturer_serial(serial))
+
+
+def model(g: Generation) -> str:
+    return "83334-3I" if g.gen4 else "83332-3I"
+
+
+def hardware(g: Generation) -> tuple[int, int, int]:
+    """Version of the hardware: major, minor, build."""
+    return (4 if g.gen4 else 3), 0, 0
+
+
+def manufacturer_serial(serial: str) -> str:
+    """Of a meter with this utility's serial number; another meter has another one, and that is all there is
+    to know."""
+    return "%016d" % Random(serial).randrange(10**16)
+
+
+def program_id(g: Generation) -> bytes:
+    """ET04."""
+    return b"OSGP" + g.packed_version.to_bytes(2, "big") + b"\x01\x01"
 
 
 def bt15(g: Generation) -> bytes:
@@ -231,7 +249,7 @@ def et04(g: Generation) -> bytes:
     """System information: the fields a reader may look at, the rest zero."""
     data = bytearray(g.system_bytes)
     data[13] = 50
-    data[14:22] = b"OSGP" + g.packed_version.to_bytes(2, "big") + b"\x01\x01"
+    data[14:22] = program_id(g)
     data[53:56] = bytes([10, 4, 4])
     data[56:62] = b"".join(word.to_bytes(2, "little") for word in (10, 100, 230))
     data[63:65] = (60).to_bytes(2, "little")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from . import alarms, events, mbus, measured, tou
+from . import alarms, events, mbus, measured, readout, tou
 from .calendar import DAY_MS, MINUTE_MS, long_date, short_date
 from .definitions import SUMMATION_SOURCES
 from .generations import Generation
@@ -54,13 +54,14 @@ _PLANNED = 1
 
 @dataclass(frozen=True)
 class SelfRead:
-    """A copy of BT23. `stamp` is local time as if it were UTC."""
+    """A copy of BT23. `stamp` is local time as if it were UTC; `readout` what it shows."""
 
     sequence: int
     stamp: int
     season: int
     data: bytes
     generation: Generation
+    readout: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class Life:
             due = recorder.interval_end - ahead
             if recorder.active and (due, _BY_CLOCK) < best[:2]:
                 best = (due, _BY_CLOCK, self._intervals_end)
-        for read_due in self._mbus_due:
+        for read_due in (*self._mbus_due, *self._meter.clients.due):
             if read_due is not None and (read_due - ahead, _BY_CLOCK) < best[:2]:
                 best = (read_due - ahead, _BY_CLOCK, self._scheduled_reads)
         if (self._calendar_due - ahead, _BY_CLOCK) < best[:2]:
@@ -190,9 +191,10 @@ class Life:
         self._mbus_due = []
         for slot in self.bus.slots:
             at = slot.device.index * mbus.CONFIG_BYTES
-            due = mbus.next_read(held[at : at + 4], now)
+            due = None if slot.removed else mbus.next_read(held[at : at + 4], now)
             self._mbus_due.append(None if due is None else clock + due - now)
         self._mbus_due = self._mbus_due or [None]
+        meter.clients.schedule(clock, now)
 
     def _calendar(self, _run_ms: int) -> None:
         """The local clock shows another day, or summer time has begun or ended."""
@@ -228,7 +230,8 @@ class Life:
         """Copy the registers into BT26."""
         copy = self._copied_registers()
         stamp = self._meter.local.local_ms(self.clock)
-        read = SelfRead(self.copies.sequence + 1, stamp, self._season, copy[6:], self._meter.generation)
+        sequence = self.copies.sequence + 1
+        read = SelfRead(sequence, stamp, self._season, copy[6:], self._meter.generation, self.readout())
         billing = (1).to_bytes(2, "little") if self._meter.generation.demands else b""
         self.copies.append(billing + copy, read)
         self.self_reads.append(read)
@@ -246,6 +249,13 @@ class Life:
         stamp = short_date(self._meter.local.local_ms(self.clock))
         return stamp + bytes([self._season]) + self._registers()
 
+    def readout(self) -> dict[str, object]:
+        """What BT23 shows now."""
+        meter = self._meter
+        return readout.registers(
+            meter.registers, meter.generation, meter.openings, meter.counters, meter.local
+        )
+
     def _registers(self) -> bytes:
         meter = self._meter
         return measured.bt23(meter.registers, meter.generation, meter.openings, meter.counters, meter.local)
@@ -257,6 +267,7 @@ class Life:
         for slot, is_due in zip(self.bus.slots, due, strict=True):
             if is_due:
                 self._read_device(slot)
+        self._meter.clients.reads_due(self.clock)
         self.schedule()
 
     def _read_device(self, slot: mbus.Slot, delayed: bool = False) -> None:
@@ -357,6 +368,7 @@ class Life:
         for slot, due in zip(self.bus.slots, self._mbus_due, strict=False):
             if due is not None and due <= clock:
                 self._read_device(slot, delayed=True)
+        meter.clients.reads_due(clock)
         self._calendar(run_ms)
 
     def set_clock(self, run_ms: int, utc_ms: int) -> None:
@@ -415,14 +427,14 @@ class Snapshot:
         """What a device says. Devices run on batteries, so only so often; zero when nothing came."""
         if self._minute % _POLL_MINUTES and not stuffed:
             return 0, SKIPPED
-        slots = self._meter.life.bus.slots
-        if index >= len(slots) or slots[index].device.missing:
+        slot = self._meter.life.bus.at(index)
+        if slot is None or slot.device.missing:
             return 0, DEVICE_MISSING
         if stuffed:
             return 0, PLACEHOLDER
         self.asked_mbus = True
         clock = self._meter.world.clock_at(self._run_ms)
-        value = slots[index].device.value(data_type, clock, self._meter.local)
+        value = slot.device.value(data_type, clock, self._meter.local)
         return (0, SKIPPED) if value is None else (value, 0)
 
     def _block(self, tier: int | None) -> list[int]:

@@ -6,7 +6,7 @@ to ET16, ET34, ET45, ET57, ET74, EP19.
 
 from dataclasses import dataclass, field
 
-from . import definitions
+from . import definitions, readout
 from .calendar import DAY_MS, HOUR_MS, MINUTE_MS, LocalTime, long_date, utc_datetime
 from .generations import Generation
 from .mbus_devices import Device
@@ -20,7 +20,7 @@ _QUEUE = 5  # ET11.3
 _WRITE_BYTES = 25  # ET11.11
 _MULTICAST_BYTES = 65  # ET11.20
 
-_HOURLY, _DAILY, _WEEKLY, _MONTHLY = range(4)
+_HOURLY, _DAILY, _WEEKLY, _MONTHLY, NEVER = range(5)
 _NEVER_DAY = 39
 _FIRST_WEEKDAY = 32
 
@@ -30,7 +30,6 @@ _NEW_DEVICE_ALARM = 1 << 2
 _FAILED_COMMUNICATION = 1 << 4
 _ACTIVE = 1
 _DOWN = 2
-_CLIENT_ACTIVE = 3
 
 _BAUD_2400 = 4
 _OSGP_NAMESPACE = 2 << 11
@@ -40,20 +39,24 @@ _DELAYED = 2
 # ET15.
 BILLING_READ = 2
 STATUS_READ = 3
-_BY_INDEX = 10
+WRITE_DATA = 4
 _RESULT_SUCCESS = 1
 _RESULT_NO_RESPONSE = 2
+_RESULT_FAILED = 3
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A telegram that came in. `stamp` is local time as if it were UTC; `tables` say where it was put."""
+    """A telegram that came in, and what it `says`. `stamp` is local time as if it were UTC; `tables` say
+    where it was put."""
 
     device: int
     handle: int
     stamp: int
     scheduled: bool
+    delayed: bool
     telegram: bytes
+    says: dict[str, object]
     tables: tuple[str, ...]
 
 
@@ -70,6 +73,8 @@ class Slot:
     status_read: bytes = bytes(6)
     entry: bytes = b""
     reading: Reading | None = None
+    # EP17 took it away; what ET16 has of it stays.
+    removed: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,9 @@ class Bus:
         in_log = scheduled and slot.reading is not None and self.log.capacity > 0
         extended = in_log and self.more.capacity > 0 and self.log.full
         table = "ET74" if extended else "ET45" if in_log else "ET16"
-        reading = Reading(slot.device.index, slot.device.handle, stamp, scheduled, telegram, (table,))
+        says = slot.device.says(clock, local)
+        device = slot.device
+        reading = Reading(device.index, device.handle, stamp, scheduled, delayed, telegram, says, (table,))
         self.history.append(reading)
         if in_log:
             head = bytes([_DELAYED if delayed else 0, _SUCCESS])
@@ -158,8 +165,11 @@ class Bus:
         if (alarms, device_alarms) == (slot.alarms, slot.device_alarms):
             return
         slot.alarms, slot.device_alarms = alarms, device_alarms
-        device = slot.device
-        self.alarm_history.append(AlarmChange(device.index, device.handle, alarms, device_alarms, clock))
+        self.changed(slot.device.index, slot.device.handle, alarms, device_alarms, clock)
+
+    def changed(self, index: int, handle: int, alarms: int, device_alarms: int, clock: int) -> None:
+        """ET14 shows other alarms of a device, or of a MEP client."""
+        self.alarm_history.append(AlarmChange(index, handle, alarms, device_alarms, clock))
 
     def holds(self, reading: Reading) -> bool:
         return (
@@ -171,7 +181,19 @@ class Bus:
     # On-demand requests.
 
     def find(self, handle: int) -> Slot | None:
-        return next((slot for slot in self.slots if slot.device.handle == handle), None)
+        return next((s for s in self.slots if s.device.handle == handle and not s.removed), None)
+
+    def at(self, index: int) -> Slot | None:
+        """The device at a place of ET14."""
+        return next((s for s in self.slots if s.device.index == index and not s.removed), None)
+
+    def remove(self, slot: Slot) -> None:
+        """EP17: the meter asks it nothing more and forgets its status."""
+        slot.removed = True
+        slot.alarms = slot.device_alarms = 0
+        for request in self.requests:
+            if request and request.handle == slot.device.handle and not request.result:
+                request.result = _RESULT_FAILED
 
     def post(self, transaction: int, handle: int, kind: int, data: bytes) -> int | None:
         """Queue a request; gives its place in ET15, or None when all are waiting."""
@@ -179,22 +201,14 @@ class Bus:
         waiting = self.requests[place]
         if waiting is not None and not waiting.result:
             return None
-        if kind == _BY_INDEX:
-            mask = handle & -handle
-            handle = next((s.device.handle for s in self.slots if 1 << s.device.index == mask), 0)
         self.requests[place] = Request(transaction, handle, kind, data)
         self._next_request = (place + 1) % _QUEUE
         return place
 
-    def is_known(self, handle: int, kind: int) -> bool:
-        if kind == _BY_INDEX:
-            return any(handle >> slot.device.index & 1 for slot in self.slots)
-        return self.find(handle) is not None
-
     def complete(self, place: int, clock: int, local: LocalTime) -> None:
         """The device was asked."""
         request = self.requests[place]
-        if request is None:
+        if request is None or request.result:
             return
         slot = self.find(request.handle)
         answered = slot is not None and not slot.device.missing
@@ -209,22 +223,16 @@ class Bus:
 
     # Tables.
 
-    def et14(self, clients: list[int]) -> bytes:
-        """`clients` are the baud codes of the MEP clients that are registered, negative for the others."""
-        occupied = sum(1 << slot.device.index for slot in self.slots)
-        out = bytearray()
-        for index in range(definitions.devices(self.generation) - len(clients)):
-            out += self._status(self.slots[index]) if index < len(self.slots) else bytes(STATUS_BYTES)
-        for number, baud in enumerate(clients):
-            entry = bytearray(STATUS_BYTES)
-            if baud >= 0:
-                occupied |= 1 << (4 + number)
-                entry[:4] = (1000 * (number + 1)).to_bytes(2, "little") + bytes([_CLIENT_ACTIVE, baud])
-            out += entry
-        return bytes(5) + bytes([occupied]) + bytes(out)
+    def et14(self, clients: list[bytes]) -> bytes:
+        """`clients` are the entries of the MEP clients, empty ones for those that are not there."""
+        places = definitions.devices(self.generation) - len(clients)
+        entries = [self._status(slot) if (slot := self.at(i)) else bytes(STATUS_BYTES) for i in range(places)]
+        entries += clients
+        occupied = sum(1 << index for index, entry in enumerate(entries) if any(entry[:2]))
+        return bytes(5) + bytes([occupied]) + b"".join(entries)
 
     def _status(self, slot: Slot) -> bytes:
-        status = _DOWN if slot.device.missing and slot.alarms & _FAILED_COMMUNICATION else _ACTIVE
+        status = _status_code(slot)
         out = slot.device.handle.to_bytes(2, "little") + bytes([status, _BAUD_2400])
         out += len(slot.entry).to_bytes(2, "little")
         out += slot.attempts.to_bytes(4, "little") + slot.answers.to_bytes(4, "little")
@@ -234,7 +242,7 @@ class Bus:
         return out + slot.status_read + slot.last_attempt
 
     def et15(self) -> bytes:
-        out = bytearray([self._next_request | self._next_request << 4])
+        out = bytearray([self._next_request | self._oldest_request() << 4])
         for request in self.requests:
             if request is None:
                 out += bytes(6)
@@ -246,9 +254,20 @@ class Bus:
             out += bytes([len(data)]) + data.ljust(_WRITE_BYTES - 1, b"\0")
         return bytes(out) + bytes(_MULTICAST_BYTES)
 
+    def _oldest_request(self) -> int:
+        """The place of the request that is processed next."""
+        places = [(self._next_request + step) % _QUEUE for step in range(_QUEUE)]
+        waiting = (p for p in places if (request := self.requests[p]) and not request.result)
+        return next(waiting, self._next_request)
+
     def et16(self) -> bytes:
         out = b"".join(slot.entry.ljust(_DATA_BYTES, b"\0") for slot in self.slots)
         return out.ljust(definitions.devices(self.generation) * _DATA_BYTES, b"\0")
+
+
+def _status_code(slot: Slot) -> int:
+    """A device's status in ET14."""
+    return _DOWN if slot.device.missing and slot.alarms & _FAILED_COMMUNICATION else _ACTIVE
 
 
 def configuration(index: int, frequency: int, hour: int, minute: int) -> bytes:

@@ -56,6 +56,7 @@ class Device:
         self.status = 0
         self.access = chance.randrange(256)
         self.missing = False
+        self.maker = maker
         first, second, third = (ord(letter) - 64 for letter in maker)
         self._maker = first << 10 | second << 5 | third
         self._version = version
@@ -105,6 +106,37 @@ class Device:
             (b"\x04\x22", ((now - _FIRST_DAY * DAY_MS) // HOUR_MS).to_bytes(4, "little")),
             stamp,
         ]
+
+    def says(self, clock: int, local: LocalTime) -> dict[str, object]:
+        """The values in `telegram`, each in the unit that its name ends with."""
+        now = local.local_ms(clock)
+        said: dict[str, object] = {
+            "identification": self.identification,
+            "maker": self.maker,
+            "version": self._version,
+            "medium": self.medium,
+            "access": self.access,
+            "status": self.status,
+            "time": utc_datetime(now).strftime("%Y-%m-%dT%H:%M"),
+        }
+        if self.medium == WATER:
+            begun = now - now % DAY_MS - (utc_datetime(now).day - 1) * DAY_MS
+            return said | {
+                "volume_l": self.amount(now),
+                "flow_l_per_h": self.rate(now),
+                "month_volume_l": self.amount(begun),
+                "month": utc_datetime(begun).strftime("%Y-%m-%d"),
+            }
+        power = self.rate(now)
+        return said | {
+            "energy_kwh": self.amount(now) // 100,
+            "volume_10_l": self.amount(now) // 5,
+            "power_100_w": power // 10,
+            "forward_tenth_c": 450 + power // 4,
+            "return_tenth_c": 370 + power // 4 - power // 8,
+            "difference_tenth_k": 80 + power // 8,
+            "on_h": (now - _FIRST_DAY * DAY_MS) // HOUR_MS,
+        }
 
     def telegram(self, clock: int, local: LocalTime) -> bytes:
         """The answer to a request for data: twelve bytes of header, then records. Each is counted."""

@@ -5,11 +5,10 @@ docs/simulator.md describes its format; tests of readers compare against it.
 
 import json
 import os
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import definitions, measured
+from . import definitions, readout
 from .calendar import utc_datetime
 
 if TYPE_CHECKING:
@@ -31,11 +30,20 @@ def document(meter: "VirtualMeter") -> dict[str, object]:
         "identity": {
             "serial": meter.serial,
             "firmware": "%d.%d" % g.number,
+            "version": list(g.version),
             "manufacturer": "ELON",
+            "model": definitions.model(g),
+            "hardware": list(definitions.hardware(g)),
+            "manufacturer_serial": definitions.manufacturer_serial(meter.serial),
+            "program_id": definitions.program_id(g).hex(),
+            "ct_ratio": g.ct_ratio,
+            "vt_ratio": g.vt_ratio,
         },
         "run": instant(now),
         "clock": instant(meter.world.clock_at(now)),
+        "local": readout.local_clock(meter),
         "registers": _registers(meter),
+        "present": readout.present(meter),
         "load_profile": {
             "configurations": [
                 configuration_document(identifier, configuration)
@@ -73,14 +81,17 @@ def document(meter: "VirtualMeter") -> dict[str, object]:
             {
                 "device": reading.device,
                 "handle": reading.handle,
-                "stamp": _local(reading.stamp),
+                "stamp": readout.local_text(reading.stamp),
                 "scheduled": reading.scheduled,
+                "delayed": reading.delayed,
                 "telegram": reading.telegram.hex(),
+                "says": reading.says,
                 "tables": list(reading.tables),
                 "in_meter": list(reading.tables) if meter.life.bus.holds(reading) else [],
             }
             for reading in meter.life.bus.history
         ],
+        "devices": meter.life.bus.states(),
         "device_alarms": [
             {
                 "device": change.device,
@@ -92,22 +103,20 @@ def document(meter: "VirtualMeter") -> dict[str, object]:
             for change in meter.life.bus.alarm_history
         ],
         "outages": [
-            {"start": instant(outage.start), "end": instant(outage.end)} for outage in meter.life.outages
+            {
+                "start": instant(outage.start),
+                "end": instant(outage.end),
+                "in_meter": meter.life.outage_log.holds(outage),
+            }
+            for outage in meter.life.outages
         ],
     }
 
 
 def _registers(meter: "VirtualMeter") -> dict[str, object]:
-    """The summations of BT23 at this moment."""
-    g, registers = meter.generation, meter.registers
-    registers.advance(meter.life.now_ms)
-    blocks = [
-        measured.summations(block, g, opening, None if index else meter.counters)
-        for index, (block, opening) in enumerate(
-            zip([registers.total, *registers.tiers], meter.openings, strict=True)
-        )
-    ]
-    return {"totals": blocks[0], "tiers": blocks[1:]}
+    """BT23 at this moment."""
+    meter.registers.advance(meter.life.now_ms)
+    return meter.life.readout()
 
 
 def _events(meter: "VirtualMeter") -> dict[str, object]:
@@ -130,24 +139,15 @@ def _events(meter: "VirtualMeter") -> dict[str, object]:
 
 
 def _self_read(meter: "VirtualMeter", read: "SelfRead") -> dict[str, object]:
-    g = read.generation
-    # Behind the summations of a block stand its demands, which are not looked into here.
-    starts = [int(g.demands > 0) + definitions.tier_bytes(g) * block for block in range(1 + g.tiers)]
-    blocks = [list(struct.unpack_from("<%di" % g.summations, read.data, start)) for start in starts]
     return {
         "sequence": read.sequence,
-        "stamp": _local(read.stamp)[:16],
+        "stamp": readout.local_text(read.stamp)[:16],
         "season": read.season,
-        "billing_definition": 1 if g.demands else None,
+        "billing_definition": 1 if read.generation.demands else None,
         "data": read.data.hex(),
-        "totals": blocks[0],
-        "tiers": blocks[1:],
+        **read.readout,
         "in_meter": meter.life.copies.holds(read),
     }
-
-
-def _local(local_ms: int) -> str:
-    return instant(local_ms)[:-1]
 
 
 def configuration_document(identifier: int, configuration: "Configuration") -> dict[str, object]:

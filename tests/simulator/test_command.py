@@ -88,8 +88,11 @@ def test_truth_is_written_at_the_end(
     assert process.communicate(timeout=30) == ("", "")
     assert process.returncode == 0
     told = json.loads(truth.read_text())
-    assert told["identity"] == {"serial": "4711", "firmware": "4.30", "manufacturer": "ELON"}
-    assert told["outages"] == [{"start": "2024-06-13T01:00:00Z", "end": "2024-06-13T01:10:00Z"}]
+    who = told["identity"]
+    assert (who["serial"], who["firmware"], who["version"]) == ("4711", "4.30", [4, 30, 6])
+    assert told["outages"] == [
+        {"start": "2024-06-13T01:00:00Z", "end": "2024-06-13T01:10:00Z", "in_meter": True}
+    ]
     assert len(told["load_profile"]["intervals"]) == 96
     assert list(tmp_path.glob("truth*")) == [truth]
 
