@@ -14,7 +14,7 @@ _BUFFER = const(512)  # more than the longest MEP frame
 _VTIME = const(5)
 _VMIN = const(6)
 # Linux's codes for line rates (asm-generic/termbits.h).
-_RATES = {300: 7, 1200: 9, 2400: 11, 4800: 12, 9600: 13, 19200: 14, 38400: 15, 57600: 4097, 115200: 4098}
+RATES = {300: 7, 1200: 9, 2400: 11, 4800: 12, 9600: 13, 19200: 14, 38400: 15, 57600: 4097, 115200: 4098}
 
 
 class PtyLink(Link):
@@ -55,7 +55,7 @@ class PtyLink(Link):
             raise self._gone(error) from None
 
     def set_baud(self, rate: int) -> None:
-        code = _RATES.get(rate)
+        code = RATES.get(rate)
         if code is None:
             raise LinkError("the line %s can't run at %d baud" % (self._path, rate))
         fd = self._file.fileno()

@@ -4,38 +4,34 @@ Imported once and forgotten: nothing that outlives `make` may hold on to this mo
 """
 
 import json
-import os
 
 from mqtt import MqttBroker, tls_context
 from mqtt_machine import MqttMachine
-from tls_file import TlsFile
+from pty_link import RATES
+from secret_file import read_file, read_secret
 
 from gateway._compat import TYPE_CHECKING
 from gateway.core.gateway import Gateway, last_will
 from gateway.core.memory_outbox import MemoryOutbox
 from gateway.core.meter_task import MeterSettings
-from gateway.drivers.mep.key import parse_key
-from gateway.drivers.mep.security import AUTO, DIGEST, MODES, TLS, Security
-from gateway.errors import ConfigurationError
+from gateway.errors import ConfigurationError, FrameError
+from gateway.transmission.ids import parse_uuid
 from gateway.transmission.model import FOREIGN, KIND_NAMES, SELF_READ
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from typing import Any
 
     from gateway.core.supervisor import Log
-    from gateway.meter import Meter
 
-    Opener = Callable[[str, Security, int], Callable[[], Awaitable[Meter]]]
-
-# Fields with their types and defaults; None as a default: there is none, the field must be given.
+# Fields with their types and defaults; None as a default: there is none, the field must be given. Those of a
+# protocol stand in its own file, because a board speaks one and loads nothing of the other.
 _FIELDS: "dict[str, Any]" = {
     "name": (str, "meter"),
     "port": (str, None),
+    "protocol": (str, "mep"),
     "baud": (int, 9600),
-    "key_file": (str, None),
-    "security": (str, DIGEST),
-    "key_level": (str, ""),
+    "idle": (str, ""),
     "meter_id": (str, ""),
     "serial": (str, ""),
     "schedule": (dict, {}),
@@ -61,19 +57,42 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _CONSENT = "yes, without encryption"
 
 
-def checked(given: "Any", fields: "dict[str, Any]", where: str) -> "dict[str, Any]":
-    """The fields with defaults filled in; raises ConfigurationError with all that is wrong."""
-    problems = ["%s%s: there is no such field" % (where, name) for name in given if name not in fields]
+class Problems:
+    """What is wrong with the configuration, so that all of it is told at once."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def add(self, where: str, what: object) -> None:
+        self.found.append("%s: %s" % (where, what))
+
+    def of(self, work: "Callable[..., Any]", *arguments: "Any") -> "Any":
+        """What `work` gives; None when it finds something wrong, which is noted."""
+        try:
+            return work(*arguments)
+        except ConfigurationError as error:
+            self.found.append(str(error))
+            return None
+
+    def tell(self) -> None:
+        if self.found:
+            raise ConfigurationError("\n".join(sorted(self.found)))
+
+
+def checked(given: "Any", fields: "dict[str, Any]", where: str, problems: Problems) -> "dict[str, Any]":
+    """The fields with defaults filled in, also in place of what is wrong."""
+    for name in given:
+        if name not in fields:
+            problems.add(where + name, "there is no such field")
     values = {}
     for name, (kind, default) in fields.items():
         value = given.get(name, default)
         if value is None:
-            problems.append("%s%s: has to be given" % (where, name))
+            problems.add(where + name, "has to be given")
         elif not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 0)):
-            problems.append("%s%s: takes a %s, not %r" % (where, name, kind.__name__, value))
+            problems.add(where + name, "takes a %s, not %r" % (kind.__name__, value))
+            value = default
         values[name] = value
-    if problems:
-        raise ConfigurationError("\n".join(sorted(problems)))
     return values
 
 
@@ -87,63 +106,52 @@ def load(path: str) -> "dict[str, Any]":
         raise ConfigurationError("%s: is no valid JSON" % path) from None
     if not isinstance(given, dict):
         raise ConfigurationError("%s: has to be a JSON object" % path)
-    values = checked(given, _FIELDS, "")
-    values["broker"] = checked(values["broker"], _BROKER_FIELDS, "broker.")
-    for kind, seconds in values["schedule"].items():
-        if kind not in KIND_NAMES or not isinstance(seconds, int):
-            raise ConfigurationError(
-                "schedule.%s: %r: takes kinds of readings with seconds; 0 leaves one out" % (kind, seconds)
+    return given
+
+
+def intervals_of(schedule: "dict[str, Any]", problems: Problems) -> "dict[int, int]":
+    """Milliseconds by kind of reading; 0 for never."""
+    intervals_ms = dict.fromkeys(range(SELF_READ, FOREIGN), 0)  # a board reads these only where told
+    for kind, seconds in schedule.items():
+        if kind not in KIND_NAMES or not isinstance(seconds, int) or isinstance(seconds, bool) or seconds < 0:
+            problems.add(
+                "schedule." + kind, "%r: takes kinds of readings with seconds; 0 leaves one out" % (seconds,)
             )
-    return values
+        else:
+            intervals_ms[KIND_NAMES.index(kind)] = 1000 * seconds
+    return intervals_ms
 
 
-def read_file(path: str, what: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(16384)
-    except OSError as error:
-        raise ConfigurationError("%s: the %s can't be read: %s" % (path, what, error)) from None
+def idle_of(text: str, problems: Problems) -> "tuple[int, int] | None":
+    """Begin and end, in seconds since midnight, of "02:00-03:30"; None for ""."""
+    times: list[int] = []
+    for time in text.split("-") if len(text) == 11 else ():
+        hour, minute = time[:2], time[3:]
+        if time[2:3] == ":" and hour.isdigit() and minute.isdigit() and int(hour) < 24 and int(minute) < 60:
+            times.append(int(hour) * 3600 + int(minute) * 60)
+    if len(times) == 2 and times[0] != times[1]:
+        return times[0], times[1]
+    if text:
+        problems.add("idle", 'takes two times of day (UTC) that differ, such as "02:00-03:30"')
+    return None
 
 
-def read_secret(path: str, what: str) -> bytes:
-    """The file's content without surrounding white space; only its owner may be able to read it."""
-    content = read_file(path, what).strip()
-    if os.stat(path)[0] & 0o077:
-        raise ConfigurationError(
-            "%s: others than its owner may read the %s: chmod 600 %s" % (path, what, path)
+def make_broker(settings: "dict[str, Any]", problems: Problems) -> "MqttBroker | None":
+    password = settings["password_file"] and problems.of(read_secret, settings["password_file"], "password")
+    ca = settings["ca_file"] and problems.of(read_file, settings["ca_file"], "CA certificate")
+    beyond = settings["host"] and settings["host"] not in _LOOPBACK
+    if beyond and not settings["ca_file"] and settings["allow_plain"] != _CONSENT:
+        problems.add(
+            "broker.ca_file",
+            "a broker beyond this machine is reached with TLS only; name its CA certificate (DER), or say "
+            '"allow_plain": "%s"' % _CONSENT,
         )
-    if not content:
-        raise ConfigurationError("%s: is empty; it has to hold the %s" % (path, what))
-    return content
-
-
-def make_security(key: bytes, settings: "dict[str, Any]", tls_file: str) -> Security:
-    mode = settings["security"]
-    level = {"": None, "mbk": 0, "mak": 1}.get(settings["key_level"], -1)
-    if mode not in MODES or level == -1:
-        raise ConfigurationError(
-            'security: takes %s; key_level: "mbk" or "mak", or is left out' % ", ".join(MODES)
-        )
-    make_tls: Any = None
-    if mode in (TLS, AUTO):
-        from mep_tls import TlsClient
-
-        make_tls = TlsClient
-    return Security(key, mode, make_tls, level, TlsFile(tls_file))
-
-
-def make_broker(settings: "dict[str, Any]") -> MqttBroker:
-    password = settings["password_file"]
-    ca = settings["ca_file"]
-    if not ca and settings["host"] not in _LOOPBACK and settings["allow_plain"] != _CONSENT:
-        raise ConfigurationError(
-            "broker.ca_file: a broker beyond this machine is reached with TLS only; name its CA certificate "
-            '(DER), or say "allow_plain": "%s"' % _CONSENT
-        )
+    if problems.found:
+        return None
     machine = MqttMachine(
         settings["client_id"],
         username=settings["username"] or None,
-        password=read_secret(password, "password").decode() if password else None,
+        password=password.decode() if password else None,
         keep_alive=settings["keep_alive"],
         will=last_will(settings["client_id"]) + (True,),
     )
@@ -152,33 +160,56 @@ def make_broker(settings: "dict[str, Any]") -> MqttBroker:
         settings["port"],
         machine,
         keep_alive=settings["keep_alive"],
-        tls=tls_context(read_file(ca, "CA certificate")) if ca else None,
+        tls=tls_context(ca) if ca else None,
         server_hostname=settings["server_name"] or None,
     )
 
 
-def make(path: str, opener: "Opener", log: "Log") -> "tuple[Gateway, int, int]":
+def make_meter(given: "dict[str, Any]", path: str, log: "Log", problems: Problems) -> "dict[str, Any]":
+    """The configuration's fields, checked; "open": opens the meter on its port."""
+    if given.get("protocol") == "optical":
+        from optical_config import FIELDS, make_opener
+    else:
+        from mep_config import FIELDS, make_opener
+    values = checked(given, dict(_FIELDS, **FIELDS), "", problems)
+    if values["protocol"] not in ("mep", "optical"):
+        problems.add("protocol", 'takes "mep" or "optical"')
+    if values["baud"] not in RATES:
+        problems.add("baud", "no line runs at %d baud here" % values["baud"])
+    if not 1 <= values["reads_per_hour"] <= 3600000:
+        problems.add("reads_per_hour", "takes 1 to 3600000")
+    if values["meter_id"]:
+        try:
+            parse_uuid(values["meter_id"])
+        except FrameError as error:
+            problems.add("meter_id", error)
+    values["open"] = make_opener(values, path, log, problems)
+    return values
+
+
+def make(path: str, log: "Log") -> "tuple[Gateway, int, int]":
     """The gateway, how many seconds it is to run (0: for ever), and the seconds between reports."""
-    settings = load(path)
-    key, form = parse_key(read_secret(settings["key_file"], "meter's key").decode())
-    log("info", "the meter's key: %s" % form)
-    intervals_ms = dict.fromkeys(range(SELF_READ, FOREIGN), 0)  # a board reads these only where told
-    intervals_ms.update({KIND_NAMES.index(kind): 1000 * s for kind, s in settings["schedule"].items()})
+    problems = Problems()
+    settings = make_meter(load(path), path, log, problems)
+    intervals_ms = intervals_of(settings["schedule"], problems)
+    idle_s = idle_of(settings["idle"], problems)
+    broker = settings["broker"]
+    if broker is not None:
+        broker = checked(broker, _BROKER_FIELDS, "broker.", problems)
+        credential_file = broker["credential_file"]
+        credential = credential_file and problems.of(read_secret, credential_file, "credential")
+        name = broker["client_id"]
+        broker = make_broker(broker, problems)
+    problems.tell()
     meter = MeterSettings(
         settings["name"],
-        opener(settings["port"], make_security(key, settings, path + ".tls"), settings["baud"]),
+        settings["open"],
         meter_id=settings["meter_id"] or None,
         serial=settings["serial"] or None,
         intervals_ms=intervals_ms,
         reads_per_hour=settings["reads_per_hour"],
+        idle_s=idle_s,
     )
-    credential = settings["broker"]["credential_file"]
-    gateway = Gateway(
-        settings["broker"]["client_id"],
-        [meter],
-        make_broker(settings["broker"]),
-        MemoryOutbox(settings["outbox_bytes"]),
-        log,
-        read_secret(credential, "credential") if credential else None,
-    )
+    outbox = MemoryOutbox(settings["outbox_bytes"])
+    gateway = Gateway(name, [meter], broker, outbox, log, credential or None)
     return gateway, settings["seconds"], settings["report_seconds"]

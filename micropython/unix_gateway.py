@@ -5,27 +5,14 @@ import gc
 import json
 import sys
 
-from pty_link import PtyLink
-
 from gateway import clock
 from gateway._compat import TYPE_CHECKING
-from gateway.drivers.mep.meter import MepMeter
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from typing import Any
 
     from gateway.core.gateway import Gateway
-    from gateway.drivers.mep.security import Security
-    from gateway.meter import Meter
-
-
-def opener(port: str, security: "Security", baud: int) -> "Callable[[], Awaitable[Meter]]":
-    async def open_meter() -> "Meter":
-        return MepMeter(PtyLink(port, baud), security, baud)
-
-    return open_meter
 
 
 def log(level: str, text: str) -> None:
@@ -35,8 +22,9 @@ def log(level: str, text: str) -> None:
 def make(path: str) -> "tuple[Gateway, int, int]":
     from unix_config import make
 
-    made = make(path, opener, log)
-    del sys.modules["unix_config"]
+    made = make(path, log)
+    for name in ("unix_config", "mep_config", "optical_config"):
+        sys.modules.pop(name, None)
     return made
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import clock
 from ..drivers.link import Link
 from ..drivers.mep.key import parse_key
 from ..drivers.mep.meter import MepMeter
@@ -14,6 +13,7 @@ from ..drivers.mep.security import DIGEST, MODES, Security, TlsMemory
 from ..drivers.optical.client import BASE_BAUD
 from ..drivers.optical.meter import USER, USER_ID, OpticalMeter
 from ..drivers.optical.password import parse_password
+from ..drivers.optical.refused import RefusedPassword
 from ..errors import ConfigurationError
 from ..meter import Meter
 from .links import DEFAULT_BAUD, Port
@@ -27,10 +27,6 @@ LEVEL_WORDS = ("mbk", "mak")
 
 if TYPE_CHECKING:
     from ..drivers.mep.tls_machine import TlsChannel
-
-
-# A meter may lock its optical port after a few refused passwords (ET55, firmware 4.30).
-_REFUSED_MS = 3_600_000
 
 
 def read_key(path: Path) -> tuple[bytes, str]:
@@ -171,15 +167,12 @@ class OpticalAccess(MeterAccess):
         self._user_id = user_id
         self._user = user
         self._log_off = log_off
-        self._tried: tuple[bytes, OpticalMeter, int] | None = None
+        self._refused = RefusedPassword()
 
     async def open(self) -> OpticalMeter:
         """Also raises AuthenticationError: a password that was refused is not tried again for a while."""
         password = read_password(self._password_file)[0]
-        if self._tried is not None:
-            tried, meter, at = self._tried
-            if meter.refusal and tried == password and clock.monotonic_ms() - at < _REFUSED_MS:
-                raise meter.refusal
+        self._refused.check(password)
         meter = OpticalMeter(
             await self._link(BASE_BAUD),
             password,
@@ -188,5 +181,5 @@ class OpticalAccess(MeterAccess):
             user=self._user,
             log_off=self._log_off,
         )
-        self._tried = password, meter, clock.monotonic_ms()
+        self._refused.follow(password, meter)
         return meter

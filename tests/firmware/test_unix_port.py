@@ -237,15 +237,20 @@ async def test_all_that_is_wrong_with_a_configuration_is_told_at_once(
     application: Application, tmp_path: Path
 ):
     good = board_settings(tmp_path, 1883, tmp_path / "line")
-    wrong = good | {"baud": "9600", "colour": 1}
+    wrong = good | {"baud": "9600", "colour": 1, "key_level": "top", "reads_per_hour": 0}
     del wrong["port"]
-    assert await run_with(application, tmp_path, wrong) == (
-        2,
-        "baud: takes a int, not '9600'\ncolour: there is no such field\nport: has to be given\n",
-    )
-    code, said = await run_with(application, tmp_path, good)
+    code, said = await run_with(application, tmp_path, wrong)
     assert code == 2
-    assert "the meter's key can't be read" in said
+    assert said.splitlines() == [
+        f"{tmp_path}/credential: the credential can't be read: [Errno 2] ENOENT",
+        f"{tmp_path}/meter.key: the meter's key can't be read: [Errno 2] ENOENT",
+        "baud: takes a int, not '9600'",
+        "colour: there is no such field",
+        'key_level: takes "mbk" or "mak", or is left out',
+        "port: has to be given",
+        "reads_per_hour: takes 1 to 3600000",
+    ]
+    secret(tmp_path / "credential", CREDENTIAL)
     secret(tmp_path / "meter.key", "nineteen-characters")
     code, said = await run_with(application, tmp_path, good)
     assert code == 2
@@ -258,6 +263,38 @@ async def test_all_that_is_wrong_with_a_configuration_is_told_at_once(
     good["broker"]["host"] = "broker.example"
     code, said = await run_with(application, tmp_path, good)
     assert (code, "is reached with TLS only" in said) == (2, True)
+
+
+async def test_a_board_on_the_optical_port_has_a_password_and_no_key(
+    application: Application, tmp_path: Path
+):
+    wrong = board_settings(tmp_path, 1883, tmp_path / "line") | {
+        "protocol": "optical",
+        "baud": 9601,
+        "user": "more than ten",
+        "user_id": 65535,
+        "log_off": "now",
+        "idle": "02:00",
+        "schedule": {"events": -1},
+        "meter_id": "mine",
+    }
+    code, said = await run_with(application, tmp_path, wrong)
+    assert code == 2
+    assert [line.split(": ")[0] for line in said.splitlines()] == [
+        *("%s/credential" % tmp_path, "baud", "baud", "idle", "key_file", "log_off", "meter_id"),
+        *("password_file", "schedule.events", "user", "user_id"),
+    ]
+    secret(tmp_path / "credential", CREDENTIAL)
+    secret(tmp_path / "meter.password", "21 characters, or so?")
+    settings = board_settings(tmp_path, 1883, tmp_path / "line") | {
+        "protocol": "optical",
+        "password_file": str(tmp_path / "meter.password"),
+    }
+    del settings["key_file"]
+    code, said = await run_with(application, tmp_path, settings)
+    assert (code, "it has 21 characters" in said, "or so" in said) == (2, True, False)
+    code, said = await run_with(application, tmp_path, settings | {"protocol": "modbus"})
+    assert (code, 'protocol: takes "mep" or "optical"' in said) == (2, True)
 
 
 async def test_without_a_meter_and_a_broker_it_says_so_and_ends_in_time(
