@@ -1,6 +1,8 @@
 # make demo    creates the environment, installs, runs the main job
 # make test    installs what tests need, runs all of them
 # make fuzz    COUNT generated inputs for each decoder, from SEED on; ONLY=name for some
+# make noise   RUNS meters, from SEED on, each read over a line that damages 1 % of the bytes (FAULT=corrupt=1%,lose=0.1%
+#              for others) and compared with what it stored; PORT=mep or optical, SECURITY=digest, rc4 or tls
 # make check   style, types, arrows, and mpy-cross over every portable file
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,9 +10,13 @@ SECONDS ?= 20
 SEED ?= 1
 COUNT ?= 1000000
 ONLY ?=
+RUNS ?= 200
+PORT ?= mep
+SECURITY ?= digest
+FAULT ?= corrupt=1%
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz check format clean
+.PHONY: demo test fuzz noise check format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/osgp-gateway demo --seconds $(SECONDS)
@@ -20,6 +26,9 @@ test: $(VENV)/.test
 
 fuzz: $(VENV)/.test
 	PYTHONPATH=micropython $(BIN)/python -m tests.fuzz.run --seed $(SEED) --count $(COUNT) --only '$(ONLY)'
+
+noise: $(VENV)/.test
+	$(BIN)/python -m tests.noise.run --seed $(SEED) --runs $(RUNS) --port $(PORT) --security $(SECURITY) --fault '$(FAULT)'
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
