@@ -1,5 +1,5 @@
 """An event loop whose time jumps to whatever is due next: for any number of tasks that wait only for each
-other and for time. Faster than FakeClock, which runs on MicroPython too; bytes of real links are not for it."""
+other and for time. Faster than FakeClock, which runs on MicroPython too; not for bytes of real links."""
 
 import asyncio
 import selectors

@@ -1,7 +1,8 @@
 """A meter behind a bad line, read by the whole gateway in virtual time, and compared with its truth.
 
 The virtual meter has lived a busy day. Driver, tables, readers, schedule, cursors and outbox are the real
-ones; the run ends when all that the meter stored before its beginning is in the outbox, and tells what is there.
+ones; the run ends when all that the meter stored before its beginning is in the outbox, and tells what is
+there.
 """
 
 import asyncio

@@ -1,5 +1,5 @@
 """`make noise SEED=1 RUNS=200 [PORT=mep|optical] [SECURITY=digest|rc4|tls] [FAULT=corrupt=1%]`: so many days
-of load profile and all events, each from a meter behind its own bad line, compared with what the meter stored.
+of load profile and all events, each from a meter behind its own bad line, compared with what the meter has.
 """
 
 import argparse
@@ -28,7 +28,8 @@ def line(outcome: Outcome) -> str:
     more = f" and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
     return (
         f"seed {outcome.seed}: {outcome.intervals} intervals, {outcome.events} events in "
-        f"{outcome.ms // 1000} s; line busy {outcome.air_ms / 1000:.1f} s, {outcome.faults} faults; {outcome.tried} exchanges tried, "
+        f"{outcome.ms // 1000} s; line busy {outcome.air_ms / 1000:.1f} s, {outcome.faults} faults; "
+        f"{outcome.tried} exchanges tried, "
         f"{outcome.succeeded} succeeded, {outcome.kept} bytes kept, {outcome.connections} connections; "
         + ("as the meter has it" if outcome.good else "; ".join(told[:_TOLD]) + more)
     )
