@@ -61,15 +61,27 @@ def result(data: bytes, procedure: int, number: int) -> "int | None":
     return data[3]
 
 
+async def mep_port(tables: "Tables") -> int:
+    """Which MEP port this client is on: 1 or 2 where the meter has two (ET54.0.8, ET70.142), 0 where it has
+    only one (MEP guide, chapter 2, "Determining the MEP Port")."""
+    memo = tables.memo
+    port: int | None = memo.get("mep_port")
+    if port is None:
+        port = 0
+        try:
+            if (await tables.meter.read(_ET54, 0, 2))[1] & 1:
+                port = (await tables.meter.read(_ET70, _PORT, 1))[0]
+        except Refused:
+            pass
+        memo["mep_port"] = port
+    return port
+
+
 async def response_table(tables: "Tables") -> int:
-    """Where this client's responses stand: ET85 on a second MEP port (ET70.142), else ET59 where ET50.30.1
-    says so, else BT08. A meter that does not know these tables has one port and uses BT08."""
-    try:
-        status = await tables.meter.read(_ET54, 0, 2)
-        if status[1] & 1 and (await tables.meter.read(_ET70, _PORT, 1))[0] == 2:  # ET54.0.8
-            return ET85
-    except Refused:
-        pass
+    """Where this client's responses stand: ET85 on a second MEP port, else ET59 where ET50.30.1 says so, else
+    BT08. A meter that does not know these tables uses BT08."""
+    if await mep_port(tables) == 2:
+        return ET85
     try:
         return ET59 if (await tables.meter.read(_ET50, _FLAGS, 1))[0] & 2 else BT08
     except Refused:

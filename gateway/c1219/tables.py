@@ -138,7 +138,7 @@ class Tables:
 
     async def dimensions(self, needs: "Sequence[str]") -> "Dimensions":
         """The dimensions with these groups loaded: "registers", "firmware", "step_thresholds",
-        "calendar", "data_sets" (of load profiles)."""
+        "calendar", "data_sets" (of load profiles), "devices", "requests" (on demand)."""
         for need in needs:
             if need not in self._dims:
                 # Bound to the dictionary of this moment: a concurrent `forget` must not be undone.
@@ -216,12 +216,25 @@ class Tables:
             raise TableError("BT20 claims %d tiers, 1 to 8 are believed" % tiers)
         return {"step_thresholds": tiers - 1}
 
+    async def _load_requests(self) -> "Dimensions":
+        """`requests` that ET15 holds, and an entry's bytes beyond what the guide lays out."""
+        from .layouts.extended import ET11
+
+        table = await self.get(ET11, "request_queue_size", "request_entry_size")
+        count, size = table["request_queue_size"], table["request_entry_size"]
+        # 5 and 6 in the guide; the queue's pointers have 4 bits.
+        if count > 16 or not 6 <= size <= 64:
+            raise TableError("ET11 claims %d on-demand requests of %d bytes" % (count, size))
+        return {"requests": count, "request_rest": size - 6}
+
     async def _load_devices(self) -> "Dimensions":
         """`devices` slots for M-Bus and MEP devices, and a slot's bytes beyond what the guide lays out."""
         from .layouts.extended import ET11
 
         table = await self.get(ET11, "devices", "config_entry_size", "status_entry_size", "data_entry_size")
         sizes = (table["config_entry_size"], table["status_entry_size"], table["data_entry_size"])
+        if not table["devices"]:
+            sizes = (28, 36, 8)  # of entries that do not exist
         # 66, 36 and 517 in the guide; MEP devices have 8 bytes of configuration and flags at least.
         if table["devices"] > 16 or sizes[0] < 28 or sizes[1] < 36 or not 8 <= sizes[2] <= 4096:
             raise TableError(

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from typing import Any
 
+    from ..c1219.alerts import Client
+    from ..c1219.on_demand import OnDemand
     from ..c1219.readers.identity import Identity
     from ..c1219.tables import Tables
     from ..meter import Meter
     from .outbox import Outbox
     from .scheduler import Job
     from .supervisor import Log, Worker
-
-    OnAlert = Callable[[Tables], Awaitable[tuple[Sequence[Any], Sequence[int]]]]
 
 _BAD_ANSWERS = const(3)  # in a row, before the connection is given up
 _CLOSE_MS = const(3000)
@@ -43,6 +43,12 @@ _TRY_AGAIN_MS = const(120000)
 # To end a session and begin another takes about as long.
 _WORTH_RELEASING_MS = const(1000)
 _DAY_S = const(86400)
+# A meter may forget its client without a word, as with a power outage.
+_PREPARE_MS = const(900000)
+# Alerts are held back for a second after each request (MEP guide, chapter 2, "Alert Sequence timing"), so who
+# never falls silent for so long has to look by himself.
+_LISTEN_MS = const(1200)
+_DEAF_MS = const(3000)
 
 
 class MeterSettings:
@@ -54,10 +60,9 @@ class MeterSettings:
     serial number. `serial`: the serial number it must have; None accepts the first one seen.
     `intervals_ms`: by kind of reading, where they differ from the default schedule; 0 leaves it out.
     `reads_per_hour`: the most it is asked for. `idle_s`: begin and end of the time of day (seconds since
-    midnight, UTC) in which its port is left alone; None: it never is. `on_alert`: a coroutine function that
-    is called with the meter's Tables when it has alerted its client, and gives what was found (readings and
-    events for the outbox) and the kinds of readings that are to be read now; both empty where nothing could
-    be done about it. None: alerts are ignored, and what they would tell is polled.
+    midnight, UTC) in which its port is left alone; None: it never is. `client`: what the
+    meter alerts; None: nobody, and what alerts would tell is polled. `on_demand`: has the meter ask its M-Bus
+    devices; None: what it has of them is read.
     """
 
     def __init__(
@@ -69,7 +74,8 @@ class MeterSettings:
         intervals_ms: "Mapping[int, int] | None" = None,
         reads_per_hour: int = schedule.READS_PER_HOUR,
         idle_s: "tuple[int, int] | None" = None,
-        on_alert: "OnAlert | None" = None,
+        client: "Client | None" = None,
+        on_demand: "OnDemand | None" = None,
     ) -> None:
         self.name = name
         self.open_meter = open_meter
@@ -78,7 +84,8 @@ class MeterSettings:
         self.intervals_ms = intervals_ms
         self.reads_per_hour = reads_per_hour
         self.idle_s = idle_s
-        self.on_alert = on_alert
+        self.client = client
+        self.on_demand = on_demand
 
     def idle_ms(self, now_ms: int) -> int:
         """How much longer the port is left alone; 0 when it is not."""
@@ -139,8 +146,10 @@ class MeterTask:
         self._expected = ""
         self._confirmed = asyncio.Event()
         self._wake = asyncio.Event()
-        self.alerts = AlertGate()
+        self.alerts = AlertGate(settings.client.pause_ms if settings.client else None)
         self._alert_problem = ""
+        self._prepared_ms: int | None = None
+        self._listened_ms = 0
         self._follows_the_meter = model.LOAD_PROFILE not in (settings.intervals_ms or {})
 
     async def run(self, worker: "Worker") -> None:
@@ -149,7 +158,8 @@ class MeterTask:
             await self._leave_alone(worker)
             meter = LinkBudget(await self.settings.open_meter(), self.bucket)
             self._meter = meter
-            if self.settings.on_alert is not None:
+            self._prepared_ms = None
+            if self.settings.client is not None:
                 meter.on_alert = self._alerted
             try:
                 tables = await self._meet(meter)
@@ -253,12 +263,14 @@ class MeterTask:
             if self.settings.idle_ms(clock.utc_ms()):
                 await meter.release()
                 await self._leave_alone(worker)
-            worker.report("working", self._problems(), "warning" if self.problems else "info")
+            await self._prepare(tables)
+            problems = self._problems()
+            worker.report("working", problems, "warning" if problems else "info")
             self._wake.clear()
             spare_in = self.bucket.spare_in_ms()
             alert_in = self.alerts.wait_ms(clock.monotonic_ms(), spare_in)
-            if alert_in == 0:
-                await self._serve_alert(tables)
+            if alert_in == 0 or self._is_deaf():
+                await self._serve_alert(tables, alert_in == 0)
                 continue
             job = self.scheduler.take(clock.utc_ms(), not spare_in)
             if job is None:
@@ -279,10 +291,14 @@ class MeterTask:
         """Until something is due, or wakes this task."""
         if wait_ms >= _WORTH_RELEASING_MS:
             await meter.release()
+        since = clock.monotonic_ms()
         try:
             await clock.wait_for_ms(self._wake.wait(), wait_ms)
         except Expired:
             pass
+        now = clock.monotonic_ms()
+        if now - since >= _LISTEN_MS:
+            self._listened_ms = now
 
     def _alerted(self) -> None:
         now = clock.monotonic_ms()
@@ -290,15 +306,36 @@ class MeterTask:
         if not self.alerts.wait_ms(now):
             self._wake.set()
 
-    async def _serve_alert(self, tables: "Tables") -> None:
-        """Looks what the meter has to tell, and brings it or has it read."""
-        assert self.settings.on_alert is not None
+    async def _prepare(self, tables: "Tables") -> None:
+        """Has the client registered, once in a while again."""
+        client = self.settings.client
+        now = clock.monotonic_ms()
+        if client is None or (self._prepared_ms is not None and now - self._prepared_ms < _PREPARE_MS):
+            return
+        try:
+            await self._patiently(client.prepare, tables)
+        finally:
+            _forget_readers()
+        self._prepared_ms = self._listened_ms = clock.monotonic_ms()
+
+    def _is_deaf(self) -> bool:
+        """Whether the meter had no moment to alert us for a while, and something may wait."""
+        client = self.settings.client
+        if client is None or client.pause_ms is None:
+            return False
+        return clock.monotonic_ms() - self._listened_ms >= _DEAF_MS and not self.bucket.spare_in_ms()
+
+    async def _serve_alert(self, tables: "Tables", heard: bool) -> None:
+        """Looks what the meter has to tell, and brings it or has it read. `heard`: it has alerted us."""
+        client = self.settings.client
+        assert client is not None
         items: Sequence[Any] = ()
         kinds: Sequence[int] = ()
         try:
-            items, kinds = await self._patiently(self.settings.on_alert, tables)
+            items, kinds = await self._patiently(client.serve, tables)
             for item in items:
                 self._append(item.kind, [item])
+                self.last_ms[item.kind] = clock.utc_ms()
         except (Refused, TableError, FrameError, OutboxError) as error:
             problem = "%s: an alert can't be served: %s" % (self.settings.name, error)
             if problem != self._alert_problem:
@@ -306,11 +343,27 @@ class MeterTask:
                 self._log("warning", problem)
         finally:
             _forget_readers()
-            # Also when the link goes: an alert that breaks it each time waits longer each time.
-            self.alerts.handled(clock.monotonic_ms(), bool(items) or bool(kinds))
+            self._listened_ms = clock.monotonic_ms()
+            if heard:
+                # Also when the link goes: an alert that breaks it each time waits longer each time.
+                self.alerts.handled(self._listened_ms, bool(items) or bool(kinds))
         for job in self.scheduler.jobs:
             if job.kind in kinds:
                 job.more_ms = 0
+
+    async def _ask_devices(self, tables: "Tables") -> "int | None":
+        """Before M-Bus devices are read: in how many ms there may be more of them."""
+        on_demand = self.settings.on_demand
+        if on_demand is None:
+            return None
+        wait: int | None = None
+        try:
+            wait = await self._patiently(on_demand.ask, tables)
+        except (Refused, TableError) as error:
+            on_demand.problems["devices"] = str(error)
+        else:
+            on_demand.problems.pop("devices", None)
+        return wait
 
     async def _step(self, job: "Job", tables: "Tables") -> None:
         """One step of a kind with a cursor, which moves only when the outbox has what the step brought."""
@@ -320,6 +373,7 @@ class MeterTask:
         going = Pass(self._outbox, job.kind, self.meter_id)
         # Should this step fail: one day's self-reads do not wait for the next day.
         job.more_ms = clock.utc_ms() + _TRY_AGAIN_MS
+        answers_in = await self._ask_devices(tables) if job.kind == model.MBUS else None
         try:
             read = await self._read(job.kind, going.read, tables)
         finally:
@@ -327,6 +381,8 @@ class MeterTask:
         if not read:
             return
         job.more_ms = 0 if going.done() else None
+        if answers_in is not None and job.more_ms is None:
+            job.more_ms = clock.utc_ms() + answers_in
         step = going.step
         if job.kind == model.LOAD_PROFILE and step.interval_s and self._follows_the_meter:
             job.set_interval(1000 * step.interval_s, clock.utc_ms())
@@ -375,9 +431,11 @@ class MeterTask:
         return {"lastMs": self.last_ms.get(kind), "problem": self.problems.get(kind, ""), "missed": missed}
 
     def _problems(self) -> str:
-        return "; ".join(
-            ["%s: %s" % (model.KIND_NAMES[kind], self.problems[kind]) for kind in sorted(self.problems)]
-        )
+        found = ["%s: %s" % (model.KIND_NAMES[kind], self.problems[kind]) for kind in sorted(self.problems)]
+        for one in (self.settings.client, self.settings.on_demand):
+            if one is not None:
+                found += ["%s: %s" % (what, one.problems[what]) for what in sorted(one.problems)]
+        return "; ".join(found)
 
     async def _patiently(self, ask: "Callable[..., Awaitable[Any]]", *arguments: "Any") -> "Any":
         """The answer; a good link gives a bad one now and then (MEP guide, 0B), so it is asked again."""

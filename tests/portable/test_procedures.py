@@ -132,6 +132,7 @@ class TestProcedures(unittest.TestCase):
             ([absent, absent], procedures.BT08),
         ):
             tables = Tables()
+            tables.memo = {}
             tables.meter = FakeMeter(answers)
             self.assertEqual(run(procedures.response_table(tables)), table)
 
