@@ -80,6 +80,8 @@ class Ring:
         can't be told: the log was cleared, or may have turned over completely."""
         if after == before:
             return 0
+        if not self.count:
+            return None
         moved = (after[2] - before[2]) & self._mask
         places = (after[1] - before[1]) % self.count
         if not moved or moved >= self.count or after[0] < before[0] or not places:

@@ -186,6 +186,26 @@ class TestOneLog(unittest.TestCase):
         world.log()
         self.assertEqual([item[0] for item in world.drain()], [11])
 
+    def test_since_keeps_what_came_after_a_clock_that_was_set_back(self):
+        world = World()
+        for seconds in (100, 200, 300, 10, 20):
+            world.primary.log(1, seconds)
+        world.cursor = events.since(1704067200 + 200)
+        self.assertEqual([item[0] for item in world.drain()], [2, 3, 4, 5])
+
+    def test_a_log_of_no_entries(self):
+        world = World(primary=0, alternate=4)
+        world.log(1)
+        heads = []
+
+        def before_read(table, *_):
+            if table == 74:
+                heads.append(table)
+                put(world.primary.data, 5, min(len(heads), 2), 4)
+
+        world.meter.before_read = before_read
+        self.assertEqual(len(world.drain()), 1)
+
     def test_a_garbled_cursor_begins_anew(self):
         world = World()
         for _ in range(4):
@@ -236,6 +256,23 @@ class TestTwoLogs(unittest.TestCase):
         world.both()
         self.assertEqual(world.drain(), world.truth())
         self.assertEqual(len(world.got), 4)
+
+    def test_a_log_that_was_idle_for_more_than_16_bits_of_numbers(self):
+        # The low 16 bits of an entry (BT74) do not tell how far the other log counted meanwhile.
+        world = World(alternate=10)
+        world.log(0)
+        world.log(1)
+        world.drain()
+        for _ in range(3):
+            world.counter.value += 40000
+            world.log(1)
+            world.drain()
+        world.log(0)
+        world.log(1)
+        world.log(0)
+        self.assertEqual(world.drain(), world.truth()[-3:])
+        world.cursor = None
+        self.assertEqual([item[0] for item in world.drain()][-3:], [item[0] for item in world.truth()][-3:])
 
     def test_a_gap_that_neither_explains_is_declared(self):
         world = World(primary=4, alternate=10)

@@ -135,6 +135,10 @@ async def _part(tables: "Tables", ring: Ring, mark: bytes, head: "Head") -> "tup
             if before > 0xFFFFFFFF:
                 raise TableError("%s counts beyond 32 bits" % ring.name)
             entries.append((before, first + i, entry))
+        # The newest has the header's number: what that adds came while this log was idle.
+        missing = head[2] - entries[-1][0]
+        if number == count and missing and not missing & 0xFFFF:
+            entries = [(low + missing, place, entry) for low, place, entry in entries]
     return entries, number - count, known
 
 
@@ -195,6 +199,7 @@ def _events(
         cursor.top = number
         event = _event(entry, faults)
         if event.time.seconds >= cursor.since:
+            cursor.since = 0  # what follows came later, whatever the meter's clock did meanwhile
             events.append(event)
     return events
 
