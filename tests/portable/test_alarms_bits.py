@@ -6,6 +6,7 @@ from gateway.c1219.readers import alarms
 from gateway.c1219.tables import Tables
 from gateway.errors import Refused, TableError
 from gateway.transmission.ids import event_id
+from tests.fake_clock import FakeClock
 from tests.fake_meter import FakeMeter, put, run, standard
 
 METER = bytes(16)
@@ -102,6 +103,25 @@ class TestAlarms(unittest.TestCase):
         world.tables[2062] = et14(0, {})
         world.tables[3][6] = 0x00
         self.assertEqual(world.told(), [(49, b"\0"), (256 + 4, b"\0"), (256 + 24, b"\0"), (512 + 18, b"\0")])
+
+    def test_a_second_device_while_the_meter_says_so_still(self):
+        # BT03's alarm of devices is one bit for all of them, and stays until all were cleared (ET14).
+        clock = FakeClock(1704067200000)
+        clock.install()
+        try:
+            world = World()
+            world.tables[2062] = et14(0b0011, {0: (7, 1, 0x0010, 0), 1: (8, 1, 0, 0)})
+            world.tables[3][6] = 0x02
+            self.assertEqual(world.told(), [(49, b"\1"), (256 + 4, b"\1")])
+            world.tables[2062] = et14(0b0011, {0: (7, 1, 0x0010, 0), 1: (8, 1, 0x0004, 0)})
+            clock.monotonic += 59000
+            self.assertEqual(world.told(), [])
+            clock.monotonic += 1000
+            self.assertEqual(world.told(), [(512 + 2, b"\1")])
+            self.assertEqual(world.told(), [])
+            self.assertEqual(world.meter.reads, [(3, 0, 8)])
+        finally:
+            clock.uninstall()
 
     def test_a_meter_that_refuses_bt03_is_asked_once(self):
         for code in (3, 4, 5):

@@ -35,6 +35,9 @@ _DEVICE_BYTE = const(6)
 _DEVICE_BITS = const(0x87)
 # BT03's first bit says that the meter meters, which is no alarm.
 _NOT_METERING = const(0xFE)
+# Its alarm of devices stays set until all of theirs were cleared (ET14): a second one only shows in ET14.
+_DEVICE_ALARM = const(0x02)
+_LOOK_MS = const(60000)
 _SLOT = const(4)  # bytes of a device's state: MEP alarms, device alarms, lost
 _MAX_SLOTS = const(16)
 
@@ -138,7 +141,12 @@ async def _step(tables: "Tables", cursor: _Cursor) -> Step:
         look = look or (before[at : at + 1] or b"\0")[0] & _DEVICE_BITS != (
             (status[at : at + 1] or b"\0")[0] & _DEVICE_BITS
         )
+        if status[at : at + 1] and status[at] & _DEVICE_ALARM:
+            looked = tables.memo.get("devices_looked")
+            look = look or looked is None or clock.monotonic_ms() - looked >= _LOOK_MS
         cursor.status = status
+    if look:
+        tables.memo["devices_looked"] = clock.monotonic_ms()
     devices = await tables.steady(lambda: _devices(tables)) if look else None
     if devices is not None:
         for i in range(max(len(devices), len(cursor.devices)) // _SLOT):
