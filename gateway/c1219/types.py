@@ -98,10 +98,14 @@ def seconds_of(stamp: bytes) -> "int | None":
 
 
 def civil(seconds: int) -> "tuple[int, int, int, int, int, int]":
-    """(year, month, day, hour, minute, second) of seconds since 1970, from 2000 to 2099."""
+    """(year, month, day, hour, minute, second) of seconds since 1970, of the time around
+    2000 to 2099."""
     days, rest = divmod(seconds, 86400)
     days -= 10957
     year = 2000
+    while days < 0:  # a clock that was never set, west of Greenwich
+        year -= 1
+        days += 365 + _is_leap(year)
     while days >= 365 + _is_leap(year):
         days -= 365 + _is_leap(year)
         year += 1

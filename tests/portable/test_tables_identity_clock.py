@@ -122,6 +122,10 @@ class TestClock(unittest.TestCase):
         _, found = self.read(bt52=(24, 1, 1, 0, 10, 0, 0x01), bt53=(2, 0, 0, 60, 0xA7, 0xFE))
         self.assertEqual(found["OSGP_time_local"].text, "2023-12-31T18:25:00-05:45")
 
+    def test_a_clock_that_was_never_set_west_of_greenwich(self):
+        _, found = self.read(bt52=(0, 1, 1, 0, 0, 5, 0), bt53=(2, 0, 0, 60, 0xD4, 0xFE))
+        self.assertEqual(found["OSGP_time_local"].text, "1999-12-31T19:00:05-05:00")
+
     def test_drift_is_signed_and_a_minute_is_trusted(self):
         for ahead_ms, faults in ((-59000, []), (60000, []), (61000, [UNTRUSTED]), (-3600000, [UNTRUSTED])):
             self.host_ms = self.METER_SECONDS * 1000 + 500 - ahead_ms

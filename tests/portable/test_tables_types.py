@@ -57,6 +57,11 @@ class TestTimes(unittest.TestCase):
                     days += 1
         self.assertEqual(days, 36525)
 
+    def test_the_hours_before_the_first_stamp(self):
+        # What a clock that was never set shows west of Greenwich.
+        self.assertEqual(civil(946684800 - 1), (1999, 12, 31, 23, 59, 59))
+        self.assertEqual(civil(946684800 - 366 * 86400), (1998, 12, 31, 0, 0, 0))
+
     def test_never_set(self):
         self.assertIsNone(seconds_of(bytes(6)))
         self.assertIsNone(seconds_of(bytes(5)))
