@@ -153,6 +153,12 @@ class TestTelegrams(unittest.TestCase):
             del world.tables[table]
         self.assertEqual(world.drain(), [])
 
+    def test_a_meter_that_supports_no_device(self):
+        world = World(recurring=0)
+        world.tables[2059][:7] = bytes(7)  # ET11: none, and entries of no size
+        world.tables[2062] = bytes(6)
+        self.assertEqual(world.drain(), [])
+
     def test_a_mep_devices_data(self):
         world = World()
         world.device(4, 1000, status=3)
