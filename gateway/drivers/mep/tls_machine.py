@@ -15,12 +15,17 @@ It carries the records of a TLS client (`TlsChannel`) in MEP frames: one code, t
                TERMINATE anything                             IDLE       ANSWER
                HELLO     anything that is no TLS, twice       IDLE       FAILED: NoTls
                any       silence                              READY      SEND: the same bytes, then HELLO
+               any       what does not fit, after such a      WAITING    TAKEN: until the line is quiet, then
+                         repetition                                      as for silence
                any       damaged bytes                        READY      SEND: HELLO, or FAILED if not patient
                any       any of these too often               IDLE       FAILED
 
 A session lives as long as every request gets its answer: an answer that is lost or damaged leaves both sides
 with different record numbers, and an answer that comes late would be taken for the next one's. So an exchange
 that does not end with its answer ends the session, and the next one begins with a handshake.
+
+To TLS a repetition is a request too many: a meter, or a serial server before it, that answers after the time-out
+has answered both, and all that follows is one answer behind. Where that is seen, the next answers get more time.
 """
 
 from ..._compat import TYPE_CHECKING, const
@@ -84,6 +89,10 @@ _MAX_REFUSALS = const(3)
 _MAX_REFUSALS_OF_THE_RIGHT_KEY = const(8)
 # The same for a meter that knows no TLS.
 _MAX_STRANGE = const(2)
+# Where answers came late: how much longer they are waited for before a request is repeated, and until how many
+# exchanges in a row were in time.
+_LATE_MS = const(1500)
+_IN_TIME = const(8)
 # How many frames a meter may take for one flight of its handshake.
 _MAX_PARTS = const(4)
 
@@ -109,6 +118,10 @@ class TlsMachine:
         self._levels = levels
         self._at = 0  # in levels
         self._refusals = 0  # in a row, across exchanges
+        self._late = 0  # exchanges to be in time before lateness is forgotten
+        self._overdue = self._waited = False  # whether an answer was; whether it was given more time
+        self._behind = False  # whether answers are due that nobody asks for any more
+        self._since = _IN_TIME  # exchanges since an answer stayed away
         self._tls: TlsChannel | None = None
         self._framer = Framer()
         self._state = _IDLE
@@ -132,6 +145,10 @@ class TlsMachine:
         self._parts = 0
         self._problem = ""
         self.damaged = False
+        if self._late and not self._overdue:
+            self._late -= 1
+        self._overdue = self._behind = False
+        self._since += 1
         if message == TERMINATE:
             self._tls = None
             self._prepare(TLS_TERMINATE, b"\0")  # "at least one byte of data"
@@ -144,6 +161,7 @@ class TlsMachine:
         """The frame to send; from here on answers count."""
         self._state = _WAITING
         self._tries += 1
+        self._waited = False
         return self._frame
 
     def receive(self, data: bytes) -> "list[Event]":
@@ -181,8 +199,16 @@ class TlsMachine:
         for message in messages:
             if message[0] == OK and _are_records(message):
                 return self._judge(message)
+        if self._behind:
+            self._behind = self.damaged = False
+            return self._again()
         if self.damaged:
             return self._again()
+        self._overdue = True
+        if self._late and not self._waited and self._step != TLS_TERMINATE:
+            self._waited = True
+            return events.TAKEN, _LATE_MS
+        self._since = 0
         if self._repeats or self._step == TLS_TERMINATE:
             return self._again()
         self._repeats += 1
@@ -212,6 +238,8 @@ class TlsMachine:
         self._state = _READY
 
     def _judge(self, message: bytes) -> "Event":
+        if self._behind:
+            return events.IGNORED, None
         step = self._step
         code = message[0]
         records = message[1:]
@@ -297,7 +325,14 @@ class TlsMachine:
     def _spoiled(self, problem: str) -> "Event":
         self._problem = problem
         self.damaged = True
-        return self._again()
+        return self._await_quiet() if self._since <= 1 else self._again()
+
+    def _await_quiet(self) -> "Event":
+        """The answer may be to what was sent before."""
+        self._since = _IN_TIME
+        self._late = _IN_TIME
+        self._behind = self._overdue = True
+        return events.TAKEN, _LATE_MS
 
     def _session_lost(self) -> "Event":
         self._lost += 1
@@ -309,6 +344,8 @@ class TlsMachine:
         return events.SEND, None
 
     def _refused(self) -> "Event":
+        if self._since <= 1:
+            return self._await_quiet()
         self._refusals += 1
         if not self.proven:
             self._at = (self._at + 1) % len(self._levels)
