@@ -24,8 +24,9 @@ A session lives as long as every request gets its answer: an answer that is lost
 with different record numbers, and an answer that comes late would be taken for the next one's. So an exchange
 that does not end with its answer ends the session, and the next one begins with a handshake.
 
-To TLS a repetition is a request too many: a meter, or a serial server before it, that answers after the time-out
-has answered both, and all that follows is one answer behind. Where that is seen, the next answers get more time.
+To TLS a repetition is a request too many: a meter, or a serial server before it, that answers after the
+time-out answers both, and all that follows is one answer behind. Where that is seen, the line is left to get
+quiet, and the next answers get more time.
 """
 
 from ..._compat import TYPE_CHECKING, const
@@ -89,8 +90,8 @@ _MAX_REFUSALS = const(3)
 _MAX_REFUSALS_OF_THE_RIGHT_KEY = const(8)
 # The same for a meter that knows no TLS.
 _MAX_STRANGE = const(2)
-# Where answers came late: how much longer they are waited for before a request is repeated, and until how many
-# exchanges in a row were in time.
+# Where answers came late: how much longer they are waited for before a request is repeated, until so many
+# exchanges were in time.
 _LATE_MS = const(1500)
 _IN_TIME = const(8)
 # How many frames a meter may take for one flight of its handshake.
