@@ -44,6 +44,7 @@ def summary(path: Path) -> list[str]:
         lines.append(f"  reads {', '.join(_intervals(meter.schedule))}; identity on each connection")
         if meter.idle:
             lines.append(f"  leaves the port alone from {_time(meter.idle[0])} to {_time(meter.idle[1])} UTC")
+        lines += _writes(meter)
         reads = schedule.reads_in_an_hour(meter.schedule.intervals_ms())
         if reads > schedule.READS_PER_HOUR:
             lines.append(
@@ -52,6 +53,25 @@ def summary(path: Path) -> list[str]:
                 'Set longer intervals, or "off" for what you do not need'
             )
     return lines
+
+
+def _writes(meter: config.MeterSection) -> list[str]:
+    """What will be written to the meter."""
+    lines = []
+    if meter.registers:
+        lines.append("  writes its registration to the meter (ET50), once, and acts on its alerts")
+    if meter.power_change_w:
+        lines.append(
+            f"  has the meter tell changes of power of {meter.power_change_w} W and more: writes ET71 once "
+            "and after power outages, and calls a procedure (EP39) for each change"
+        )
+    if meter.on_demand_ms:
+        every = config.duration_text(max(meter.on_demand_ms, 3_600_000))
+        lines.append(
+            f"  has M-Bus devices read every {every} where the meter does so less often: calls a procedure "
+            "(EP19) for each device and read"
+        )
+    return lines or ["  writes nothing to the meter"]
 
 
 def _intervals(section: config.ScheduleSection) -> list[str]:

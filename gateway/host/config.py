@@ -306,6 +306,18 @@ class MeterSection(_Section):
         default="cycle",
         description='optical: "cycle": whenever all that is due was read, so that others may come; "never"',
     )
+    registers: bool = Field(
+        alias="register", default=False, description="mep: become the meter's client, which it alerts"
+    )
+    allow_writes: bool = Field(
+        default=False, description="mep: write more to the meter than the registration, where it is asked for"
+    )
+    power_change_w: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_535,
+        description="mep: W by which the power has to change to be told",
+    )
     serial: str | None = Field(default=None, description="the serial number it must have; default: any")
     id: Annotated[str, AfterValidator(_meter_id)] | None = Field(
         default=None, description="MeterIndividualId (UUID); default: from manufacturer and serial number"
@@ -314,6 +326,13 @@ class MeterSection(_Section):
         default=None, description="times of day (UTC) between which the port is left alone"
     )
     schedule: ScheduleSection = ScheduleSection()
+
+    @property
+    def on_demand_ms(self) -> int:
+        """How often M-Bus devices are to be read on demand; 0: never. A schedule that nobody has set asks no
+        device for more than it gives anyway."""
+        asked = self.allow_writes and "mbus" in self.schedule.model_fields_set
+        return self.schedule.mbus if asked else 0
 
 
 class Configuration(_Section):
@@ -382,7 +401,9 @@ def _contradictions(data: dict[str, Any]) -> Iterator[Finding]:
 
 def _protocol_contradictions(meter: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What of the one protocol stands at a meter of the other, or is missing."""
-    mep: tuple[str, ...] = ("key_file", "security", "key_level")
+    mep: tuple[str, ...] = (
+        "key_file", "security", "key_level", "register", "allow_writes", "power_change_w",
+    )  # fmt: skip
     optical: tuple[str, ...] = ("password_file", "user_id", "user", "log_off")
     if meter.get("protocol", "mep") == "mep":
         needed, foreign = mep[0], optical
@@ -397,6 +418,15 @@ def _protocol_contradictions(meter: dict[str, Any]) -> Iterator[tuple[str, str]]
         return
     if needed not in meter:
         yield needed, "is missing"
+    if "power_change_w" in meter and needed == mep[0]:
+        if meter.get("register") is not True:
+            yield "power_change_w", "needs register = true: a meter tells changes only to its client"
+        if meter.get("allow_writes") is not True:
+            yield (
+                "power_change_w",
+                "needs allow_writes = true: the meter is told what to watch (ET71), and each alert is ended "
+                "by a procedure (EP39)",
+            )
     for field in foreign:
         if field in meter:
             other = "optical" if foreign is optical else "mep"
@@ -475,7 +505,7 @@ def _fields_at(where: tuple[str | int, ...]) -> list[str]:
                 annotation = typing.get_args(annotation)[0]
             assert isinstance(annotation, type)
             model = annotation
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _written(where: tuple[str | int, ...]) -> str:

@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from .. import clock
+from ..c1219.alerts import Client
+from ..c1219.on_demand import OnDemand
 from ..core.gateway import Gateway, last_will
 from ..core.memory_outbox import MemoryOutbox
 from ..core.meter_task import MeterSettings
@@ -86,6 +88,8 @@ def _meter(section: config.MeterSection, access: MeterAccess) -> MeterSettings:
         serial=section.serial,
         intervals_ms=section.schedule.intervals_ms(),
         idle_s=section.idle,
+        client=Client(section.power_change_w or 0) if section.registers else None,
+        on_demand=OnDemand(section.on_demand_ms // 1000) if section.on_demand_ms else None,
     )
 
 
