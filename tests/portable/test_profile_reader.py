@@ -625,15 +625,27 @@ class TestWhatIsNotBelieved(Case):
         self.check(63, 3, b"\x04\x00")
 
     def test_one_bad_data_set_does_not_keep_the_others(self):
+        for table, at in ((61, 9), (63, 3)):
+            sets = [simple(), simple(), None, None]
+            for each in sets[:2]:
+                fill(each, 30)
+            meter = ProfileMeter(sets)
+            render = meter.render
+            meter.render = lambda number, start, count, render=render, table=table, at=at: (
+                render(number, start, count)
+                if number != table
+                else render(number, start, count)[:at] + b"\xff\xff" + render(number, start, count)[at + 2 :]
+            )
+            reader = Reader(meter)
+            with self.assertRaises(TableError):
+                reader.all()
+            self.same(reader, 2, sets[1], sets[1].held())
+
+    def test_a_data_set_without_blocks_has_no_last_one(self):
         sets = [simple(), simple(), None, None]
-        for each in sets[:2]:
-            fill(each, 30)
-        meter = ProfileMeter(sets)
-        dimensions = meter.dimensions
-        meter.dimensions = lambda: dimensions()[:9] + b"\xff\xff" + dimensions()[11:]
-        reader = Reader(meter)
-        with self.assertRaises(TableError):
-            reader.all()
+        fill(sets[1], 30)
+        sets[0].last = 0xFFFF
+        reader = Reader(ProfileMeter(sets)).all()
         self.same(reader, 2, sets[1], sets[1].held())
 
 
@@ -836,3 +848,28 @@ class TestChannels(Case):
             reader.all()
             self.assertEqual(len(reader.order), 3)
             self.assertEqual(reader.twice, 0)
+
+    def test_what_a_device_answered_after_an_error_is_read(self):
+        each = simple(3, 8, (0, 112))
+        fill(each, 2)
+        each.record([5, 0], statuses=[0, 15])
+        each.in_progress = 3
+        meter = ProfileMeter([each, None, None, None], mapped={112: 0x4001})
+        reader = Reader(meter)
+        data = []
+
+        def before_read(table, offset, count):
+            if table == 64 and count > 20:
+                data.append(table)
+            elif table == 2069 and data:
+                meter.before_read = None
+                raise NoAnswer("lost")
+
+        meter.before_read = before_read
+        with self.assertRaises(NoAnswer):
+            reader.all()
+        each.next -= 1
+        each.record([5, 77])
+        each.in_progress = 0
+        reader.all()
+        self.assertEqual(reader.found[reader.order[-1]][1]["OSGP_mbus_0_data_type_1_raw"], (77, 0))

@@ -126,6 +126,7 @@ async def _attempt(tables: "Tables", profile: "Profile", cursor: "bytes | None")
             each = profile.sets[i]
             state = states[each.number]
             try:
+                each.check(state)
                 mark = marks.get(each.number)
                 if mark is None and start is not None and state["valid_blocks"]:
                     marks[each.number] = mark = await _seek(tables, each, state, start)
@@ -237,6 +238,7 @@ class _Part:
             self._tables.memo.pop("load_profile", None)
             return False
         after = states[each.number]
+        each.check(after)
         for block in blocks:
             age = _age(after, block[0])
             if age >= after["valid_blocks"] or each.offset(after, age) != each.offset(
@@ -275,7 +277,9 @@ class _Part:
 
     async def _gather(self, sequence: int, offset: int, count: int) -> bytearray:
         each = self.each
-        return await self._tables.gather(each.table, each.configuration << 32 | sequence, offset, count)
+        # What devices have not yet answered (ET21.91) stands there with a value that is none.
+        what = (each.configuration << 32 | sequence) << 16 | self._in_progress
+        return await self._tables.gather(each.table, what, offset, count)
 
     async def _finished(self, sequence: int, first: int) -> "list[Block]":
         """The rest of a block, or as many blocks as fit and stand in a row."""

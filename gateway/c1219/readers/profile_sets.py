@@ -100,6 +100,16 @@ class DataSet:
             and entry["status_offset"] == self.status_offset
         )
 
+    def check(self, state: "Table") -> None:
+        """TableError for what BT63 can't say of this data set; where nothing is valid, nothing else counts."""
+        if state["valid_blocks"] > self.blocks or (
+            state["valid_blocks"] and state["last_block"] >= self.blocks
+        ):
+            raise TableError(
+                "BT63 claims %d valid blocks, the last at %d, in data set %d, which has %d"
+                % (state["valid_blocks"], state["last_block"], self.number + 1, self.blocks)
+            )
+
     def offset(self, state: "Table", age: int) -> int:
         """Where in the table the block begins that is `age` blocks older than the newest."""
         place: int = (state["last_block"] - age) % self.blocks * self.block_size
@@ -223,17 +233,11 @@ async def entry_of(tables: "Tables", profile: Profile, each: DataSet) -> "Table"
 
 
 async def states_of(tables: "Tables", profile: Profile) -> "dict[int, Table]":
-    """BT63's elements of the data sets."""
+    """BT63's elements of the data sets, as they are."""
     first, last = profile.sets[0].number, profile.sets[-1].number
     raw = await tables.part(BT63, _STATE_SIZE * first, _STATE_SIZE * (last - first + 1))
     states = {}
     for each in profile.sets:
         at = _STATE_SIZE * (each.number - first)
-        state = BT63.decode(raw[at : at + _STATE_SIZE], {})
-        if state["valid_blocks"] > each.blocks or state["last_block"] >= each.blocks:
-            raise TableError(
-                "BT63 claims %d valid blocks, the last at %d, in data set %d, which has %d"
-                % (state["valid_blocks"], state["last_block"], each.number + 1, each.blocks)
-            )
-        states[each.number] = state
+        states[each.number] = BT63.decode(raw[at : at + _STATE_SIZE], {})
     return states
