@@ -101,7 +101,7 @@ class DataSet:
         )
 
     def check(self, state: "Table") -> None:
-        """TableError for what BT63 can't say of this data set; where nothing is valid, nothing else counts."""
+        """TableError for what BT63 can't say of this data set; where no block is valid, nothing counts."""
         if state["valid_blocks"] > self.blocks or (
             state["valid_blocks"] and state["last_block"] >= self.blocks
         ):
