@@ -231,6 +231,19 @@ class ProfileMeter(FakeMeter):
         self.tables[2090] = data
         self.tables[2102] = bytes((4 if len(self.sets) > 1 else 0,)) + bytes(90)
 
+    def changed(self, entries, size=143, count=4):
+        """ET75 with these entries (until, sources, demands), oldest first, and ET36, which says so."""
+        log = bytearray(6 + size * count)
+        log[0:6] = bytes((4, len(entries), len(entries) - 1 if entries else 0, 9, 0, 0))
+        for i, (until, sources, demands) in enumerate(entries):
+            at = 6 + size * i
+            log[at : at + 5] = stamp(until)
+            for j, source in enumerate(sources):
+                put(log, at + 5 + 2 * j, source, 2)
+            log[at + 37 : at + 37 + len(demands)] = demands
+        self.tables[2123] = log
+        self.tables[2084] = bytes((1, 75, 8, size & 255, size >> 8, 253, 0, count, 0, 0)) + bytes(9)
+
     def status(self, each):
         data = bytearray(13)
         if each is not None:

@@ -90,7 +90,9 @@ CONTENT = st.one_of(
 
 @quick
 @given(
-    st.dictionaries(st.sampled_from((60, 61, 62, 63, 64, 65, 67, 2069, 2090, 2103, 2105, 2114)), CONTENT),
+    st.dictionaries(
+        st.sampled_from((60, 61, 62, 63, 64, 65, 67, 2069, 2084, 2090, 2103, 2105, 2114, 2123)), CONTENT
+    ),
     st.sampled_from((0x2020, 0x3155, 0x3640, 0x38C0, 0x43C0, 0x1280)),
     CURSORS,
     st.sampled_from((0, 20, 117, 465)),

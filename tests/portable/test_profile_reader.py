@@ -784,6 +784,51 @@ class TestChannels(Case):
             meter.tables[2090][at] = value
             self.assertRaises(TableError, Reader(meter).all)
 
+    def test_intervals_from_before_the_channels_changed(self):
+        each = DataSet(3, 4, (0, 1), end_readings=True)
+        fill(each, 3)
+        first = each.now + 60 * each.minutes  # of the first interval with a source changed
+        fill(each, 2)
+        second = each.now + 60 * each.minutes
+        each.record([1, 2], processed=False)
+        fill(each, 4)
+        for firmware, known in ((0x3780, True), (0x13C0, True), (0x3640, False), (0x13A0, False)):
+            meter = ProfileMeter([each] + [None] * 3, firmware)
+            meter.changed([(START, (7, 7), b""), (first, (2, 244), b""), (second, (0x4101, 88), b"\x0a")])
+            reader = Reader(meter).all()
+            names = {}
+            for time, values, _ in reader.found.values():
+                names[time] = sorted(name for name in values if "end" not in name)
+                ends = sorted(name[17:] for name in values if "end" in name)
+                if ends and known:
+                    self.assertEqual(ends, [name[5:] for name in names[time]])
+            self.assertEqual(sorted(names), sorted([row[0] for row in each.truth.values()]))
+            for time in names:
+                wanted = ["OBIS_1.8.0", "OBIS_2.8.0"]
+                if known and time < first:
+                    wanted = ["OBIS_3.8.0", "OBIS_64.7.0"]
+                elif known and time < second:
+                    wanted = ["OBIS_3.4.0", "OSGP_mbus_1_data_type_1_raw"]
+                self.assertEqual(names[time], wanted)
+            for key, row in reader.found.items():
+                self.assertEqual(
+                    sorted([v[0] for n, v in row[1].items() if "end" not in n]),
+                    sorted(each.truth[key[1:]][1]),
+                )
+
+    def test_changes_of_channels_beyond_belief(self):
+        for size, count in ((44, 4), (513, 4)):
+            each = simple(2, 4, (0,))
+            each.record([1])
+            meter = ProfileMeter([each] + [None] * 3)
+            meter.changed([], size, count)
+            self.assertRaises(TableError, Reader(meter).all)
+        meter.changed([(START + 60 * i, (i,), b"") for i in range(17)], 143, 17)
+        self.assertRaises(TableError, Reader(meter).all)
+        # What changed is not what is recorded: the display, or other channels.
+        meter.changed([(START + 60 * i, (3, i), b"") for i in range(17)], 143, 17)
+        self.assertEqual(list(list(Reader(meter).all().found.values())[0][1]), ["OBIS_4.8.0"])
+
     def mbus(self, entries, *recorded):
         each = simple(2, 8, (112,))
         for raw in recorded:

@@ -1,5 +1,6 @@
-"""Event logs and the power outage log: BT70, BT71, BT74, ET54, ET79, ET81 (MEP guide, chapter 4; BT70 and
-BT71 optical guide, "Reading the Event Log"), and ET36, the dimensions of the manufacturer's logs."""
+"""Event logs, the power outage log and the log of changed channels: BT70, BT71, BT74, ET54, ET75, ET79, ET81
+(MEP guide, chapter 4; BT70 and BT71 optical guide, "Reading the Event Log"), and ET36, the dimensions of
+the manufacturer's logs."""
 
 from ..layout import Layout
 from ..types import BYTES, LTIME, U8, U16, U32
@@ -33,6 +34,7 @@ WIDE_HEADER = (_FLAGS, ("valid", U16), ("last", U16), ("sequence", U16), ("unrea
 BT74 = Layout(74, _EVENT_HEADER)
 # The guide's heading says 0x0849, its number (2127) and its table 0x084F.
 ET79 = Layout(2127, _EVENT_HEADER)
+ET75 = Layout(2123, SHORT_HEADER)
 ET81 = Layout(2129, SHORT_HEADER)
 
 # An entry of BT74 and ET79 without its argument, whose length is BT71.3.

@@ -27,6 +27,7 @@ from .profile_sets import entry_of, load, states_of
 if TYPE_CHECKING:
     from ..layout import Table
     from ..tables import Tables
+    from .profile_columns import Channel
     from .profile_cursor import Mark
     from .profile_sets import DataSet, Profile
 
@@ -373,7 +374,10 @@ class _Part:
         untrusted = end_time is None
         if end_time is None:
             end_time = _NO_TIME + (last + 1) * each.seconds
-        columns = each.columns + each.end_columns
+        chosen = each.columns, each.end_columns
+        if not untrusted:
+            chosen = each.columns_at(end_time - (last - first) * each.seconds)
+        columns = chosen[0] + chosen[1]
         mantissas: list[list[int | None]] = [[] for _ in columns]
         times: list[int] = []
         faults: list[tuple[int, int | str]] = []
@@ -386,16 +390,22 @@ class _Part:
             if not header[each.status_offset + (i >> 3)] >> (i & 7) & 1:
                 i += 1
                 continue
+            if (
+                each.past
+                and not untrusted
+                and each.columns_at(end_time - (last - i) * each.seconds) != chosen
+            ):
+                break
             at = (i - first) * each.interval_size
             status = data[at : at + extended]
-            found = self._faults(status)
+            found = self._faults(status, chosen[0])
             if untrusted:
                 found.append(fault("OSGP_clock_untrusted"))
             values: list[int | None] = []
             for j in range(len(columns)):
                 channel = columns[j]
                 value = None
-                if j >= len(each.columns):
+                if j >= len(chosen[0]):
                     if i + 1 == each.intervals:
                         start = 5 + 4 * channel.place
                         value = channel.value(bytes(header[start : start + 4]))
@@ -431,10 +441,10 @@ class _Part:
             self.items.append(Series(LOAD_PROFILE, times, told, None, faults, origins))
         return i
 
-    def _faults(self, status: "bytes | bytearray") -> "list[int | str]":
+    def _faults(self, status: "bytes | bytearray", columns: "list[Channel]") -> "list[int | str]":
         """The common flags; a status that all channels have; else each column's own."""
         found = [fault("OSGP_interval_" + _COMMON[bit]) for bit in range(4) if status[0] >> 4 + bit & 1]
-        own = [_nibble(status, channel.place + 1) for channel in self.each.columns]
+        own = [_nibble(status, channel.place + 1) for channel in columns]
         if not own or not any(own):
             return found
         if min(own) == max(own):

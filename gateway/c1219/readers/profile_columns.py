@@ -181,9 +181,10 @@ class Sources:
         scalars: "list[int]",
         divisors: "list[int]",
         first_segment: int,
+        demands: "bytes | None" = None,
     ) -> "tuple[list[Channel], list[Channel], bool]":
         """Of data set `number`: (columns of the intervals, columns of the end readings, whether any is an
-        M-Bus device's)."""
+        M-Bus device's). `demands`: of BT22, where others than those of now."""
         if self._shift is None:
             self._shift = await energy_shift(self._tables)
         resolver = Resolver(self._shift)
@@ -206,7 +207,7 @@ class Sources:
                     if told is None:
                         name += "_raw"
                 elif PRESENT_DEMAND <= source < PRESENT_DEMAND + 16:
-                    name, like = demand_name(source, await self._selected())
+                    name, like = demand_name(source, demands or await self._selected())
                 else:
                     name = name_of(source)
                     like = name

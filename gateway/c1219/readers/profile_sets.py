@@ -34,7 +34,7 @@ _V3_10 = const(0x3140)
 
 class DataSet:
     """One data set; `number` from 0, `table`: BT64 to BT67, which no layout holds whole; `columns` and
-    `end_columns` of its series."""
+    `end_columns` of its series, and in `past` those of intervals that ended before a time, oldest first."""
 
     blocks: int
     intervals: int
@@ -53,6 +53,7 @@ class DataSet:
         self.table = Layout(64 + number, ())
         self.columns: list[Channel] = []
         self.end_columns: list[Channel] = []
+        self.past: list[tuple[int, list[Channel], list[Channel]]] = []
         self.is_mbus = False
 
     def take_geometry(self, entry: "Table") -> None:
@@ -115,6 +116,13 @@ class DataSet:
         place: int = (state["last_block"] - age) % self.blocks * self.block_size
         return place
 
+    def columns_at(self, end: int) -> "tuple[list[Channel], list[Channel]]":
+        """(columns, end columns) of an interval that ended then."""
+        for until, columns, end_columns in self.past:
+            if end < until:
+                return columns, end_columns
+        return self.columns, self.end_columns
+
     def last_interval(self, header: "bytes | bytearray") -> int:
         """The highest interval that a block's simple status marks as processed; -1: none."""
         for i in range(self.intervals - 1, -1, -1):
@@ -176,6 +184,8 @@ async def _load(tables: "Tables", actual: "Table") -> Profile:
                 await _load_set(tables, profile, each, claim)
                 control = BT62.decode(await tables.part(BT62, at, BT62.size(dims)), dims)
                 await _load_columns(each, control, sources, actual["end_readings"])
+                if not number:
+                    await _load_past(tables, each, control, sources)
             except TableError as error:
                 profile.trouble = error
             else:
@@ -215,6 +225,24 @@ async def _load_columns(each: DataSet, control: "Table", sources: Sources, end_r
         control["divisors"],
         each.first_segment,
     )
+
+
+async def _load_past(tables: "Tables", each: DataSet, control: "Table", sources: Sources) -> None:
+    """The columns that an end reading's source went with may have changed with it."""
+    from .profile_changes import changes
+
+    channels = control["channels"]
+    for until, listed, demands in await changes(tables, each.channels):
+        ends = []
+        if each.end_columns:
+            for i in range(each.channels):
+                alike = channels[i]["end_source"] == channels[i]["source"]
+                ends.append(listed[i] if alike else channels[i]["end_source"])
+        columns, end_columns, is_mbus = await sources.channels(
+            each.number, listed, ends, control["scalars"], control["divisors"], each.first_segment, demands
+        )
+        each.past.append((until, columns, end_columns))
+        each.is_mbus = each.is_mbus or is_mbus
 
 
 async def entry_of(tables: "Tables", profile: Profile, each: DataSet) -> "Table":
