@@ -167,6 +167,8 @@ class MeterTask:
                     await self._serve(meter, tables, worker)
             finally:
                 await _close(meter)
+            if tables is not None:
+                continue
             worker.report(
                 "replaced",
                 "%s answers where %s is expected, and is not read. If the meter was exchanged on purpose, "
@@ -258,11 +260,9 @@ class MeterTask:
         return True
 
     async def _serve(self, meter: "Meter", tables: "Tables", worker: "Worker") -> None:
-        """Reads what is due until the link goes."""
-        while True:
-            if self.settings.idle_ms(clock.utc_ms()):
-                await meter.release()
-                await self._leave_alone(worker)
+        """Reads what is due until the link goes, or the time of day comes at which the port is left alone:
+        then nothing of ours may stand there, not even a session that waits."""
+        while not self.settings.idle_ms(clock.utc_ms()):
             await self._prepare(tables)
             problems = self._problems()
             worker.report("working", problems, "warning" if problems else "info")

@@ -465,6 +465,7 @@ class TestIdleWindow(CursorBench):
         async def script(worker):
             await self.clock.until(lambda: worker.state == "idle")
             before = len(self.line.reads)
+            self.assertEqual(self.line.closed, self.line.opened)  # a session would keep others out
             await self.clock.advance(59 * MINUTE)
             self.assertEqual(len(self.line.reads), before)
             await self.clock.advance(3 * MINUTE)
