@@ -95,8 +95,9 @@ class EventLogs:
 
 
 def bt70(g: Generation) -> bytes:
-    """The most the logs can have; the alternate one is not in it."""
-    return _dimensions(max(g.events, 200), g)
+    """The most the logs can have; the alternate one is not in it. Before 2.12 it is where one looks for the
+    dimensions in use (optical guide, "Reading the Event Log"), so there the log has no more room than it uses."""
+    return _dimensions(max(g.events, 200) if g.number >= (2, 12) else g.events, g)
 
 
 def bt71(g: Generation) -> bytes:
