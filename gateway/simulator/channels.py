@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from .clients import Clients
 from .faults import Faults
 from .image import Image, et
 from .mep_server import MepServer
@@ -72,7 +73,15 @@ class MepChannel:
 
     request_every_ms = REQUEST_EVERY_MS
 
-    def __init__(self, image: Image, server: MepServer, faults: Faults, number: int, supply: Supply) -> None:
+    def __init__(
+        self,
+        image: Image,
+        server: MepServer,
+        faults: Faults,
+        number: int,
+        supply: Supply,
+        clients: Clients,
+    ) -> None:
         self.server = server
         self.number = number
         self.requests = 0
@@ -81,6 +90,7 @@ class MepChannel:
         self._image = image
         self._faults = faults
         self._supply = supply
+        self._clients = clients
         self._cuts = 0
         entry = (_ET13_FIRST_CLIENT + number - 1) * _ET13_ENTRY
         self._baud_at = entry + _BAUD_OFFSET
@@ -108,9 +118,9 @@ class MepChannel:
         self._image.write(et(13), self._alerts_at, bytes([flags]))
 
     def add_alert(self, flag: int) -> None:
-        """Set one alert flag more, if the client wants to hear of it (ET50.30: M-Bus, delta data)."""
+        """Set one alert flag more, if a client is there that wants to hear of it (ET50.30)."""
         wanted = self._image.read(et(50))[self._flags_at]
-        if wanted & _WANTS[flag]:
+        if wanted & _WANTS.get(flag, _REGISTERED):
             held = self._image.read(et(13))[self._alerts_at]
             self.raise_alert(held | flag)
 
@@ -157,7 +167,8 @@ class MepChannel:
         if cuts != self._cuts:
             self._cuts = cuts
             self.server.power_cut()
-        if not powered or self._faults.silent or (self.number > 1 and not multiple_clients(self._image)):
+        second = self.number > 1 and not multiple_clients(self._image)
+        if not powered or self._faults.silent or second or self._clients.disabled(self.number):
             return True
         return self.optical is not None and self.optical.server.holds_uart
 

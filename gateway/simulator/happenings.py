@@ -60,6 +60,22 @@ def _clear_device_alarms(meter: "VirtualMeter", _run_ms: int, index: int) -> Non
     meter.life.bus.clear_alarms(meter.life.bus.slots[index], meter.life.clock)
 
 
+def _request_client(meter: "VirtualMeter", _run_ms: int, client: int = 1, data: str = "") -> None:
+    meter.clients.ask(client, bytes.fromhex(data))
+
+
+def _schedule_client(
+    meter: "VirtualMeter",
+    _run_ms: int,
+    client: int,
+    frequency: int,
+    hour: int = 0,
+    minute: int = 0,
+    day: int = 0,
+) -> None:
+    meter.clients.set_schedule(client, frequency, hour, minute, day)
+
+
 def _configure_profile(meter: "VirtualMeter", _run_ms: int, sets: int, blocks: int = 40) -> None:
     known = profile_tables.sets_of(meter.generation)
     meter.take_profile(standard(known, sets, blocks=blocks))
@@ -86,6 +102,8 @@ HAPPENINGS: dict[str, Callable[..., None]] = {
     "find_device": _find_device,
     "set_device_status": _set_device_status,
     "clear_device_alarms": _clear_device_alarms,
+    "request_client": _request_client,
+    "schedule_client": _schedule_client,
     "configure_profile": _configure_profile,
     "configure_registers": _configure_registers,
 }

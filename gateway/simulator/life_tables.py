@@ -5,7 +5,7 @@ MEP guide, chapter 4; optical guide: BT03, BT70, BT71.
 
 from typing import TYPE_CHECKING
 
-from . import definitions, events, mbus, mbus_types, profile_tables, tou
+from . import clients, definitions, events, mbus, mbus_types, profile_tables, tou
 from .image import et
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def fill(meter: "VirtualMeter") -> None:
     image.keep(70, events.bt70(g))
     image.keep(71, events.bt71(g))
     image.keep(et(13), bytes(definitions.devices(g) * mbus.CONFIG_BYTES))
+    for at, entry in clients.unscheduled(definitions.devices(g)):
+        image.write(et(13), at, entry)
     image.keep(et(34), bytes(definitions.devices(g) * _ET34_ENTRY))
     for slot, (frequency, hour, minute) in zip(meter.life.bus.slots, _SCHEDULES, strict=False):
         index = slot.device.index
@@ -69,7 +71,7 @@ def connect(meter: "VirtualMeter") -> None:
     image.compute(26, life.bt26)
     image.compute(63, lambda: profile_tables.bt63(life.profile))
     image.compute(74, life.events.logs["BT74"].image)
-    image.compute(et(14), lambda: life.bus.et14(meter.client_bauds()))
+    image.compute(et(14), lambda: life.bus.et14(meter.clients.entries()))
     image.compute(et(15), life.bus.et15)
     image.compute(et(16), life.bus.et16)
     image.compute(et(21), lambda: profile_tables.et21(g, life.profile, meter.local))

@@ -231,6 +231,10 @@ class Bus:
         occupied = sum(1 << index for index, entry in enumerate(entries) if any(entry[:2]))
         return bytes(5) + bytes([occupied]) + b"".join(entries)
 
+    def states(self) -> list[dict[str, object]]:
+        """What ET14 says of the M-Bus devices, for the truth."""
+        return [readout.device(slot, _status_code(slot)) for slot in self.slots if not slot.removed]
+
     def _status(self, slot: Slot) -> bytes:
         status = _status_code(slot)
         out = slot.device.handle.to_bytes(2, "little") + bytes([status, _BAUD_2400])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from .security import DIGEST_BYTES, digest, exchange_cipher
 from .tls_server import CODES as TLS_CODES
+from .tls_server import TABLE as TLS_TABLE
 from .tls_server import TlsServer
 
 # A message is at most this long, without its two length bytes (chapter 2, overview).
@@ -75,6 +76,8 @@ class MepServer:
         self._tls_required = tls_required
         self.alerting = False
         self.refuse: Callable[[], bool] = lambda: False
+        # Told of each request that passed all tests.
+        self.heard: Callable[[], None] = lambda: None
         self._pending = bytearray()
         self._dropping = False
         self._last_byte_ms = 0
@@ -146,6 +149,8 @@ class MepServer:
             return self._repeat[1]
         if self.tls is not None and body[0] in TLS_CODES:
             message = self.tls.answer(body)
+            if body[0] == TLS_TABLE and message[0] == OK:
+                self.heard()
             frame = len(message).to_bytes(_LENGTH_BYTES, "big") + message
             self._repeat = (body, frame)
             return frame
@@ -175,6 +180,7 @@ class MepServer:
         if not self.first <= ahead < self.first + _WINDOW:
             return bytes([INVALID_SEQUENCE]) + self.sequence.to_bytes(_SEQUENCE_BYTES, "big")
         self.sequence = (number + 1 - self.first) & 0xFFFFFFFF
+        self.heard()
         return self._service(plain[:-_SEQUENCE_BYTES], advanced)
 
 

@@ -19,6 +19,7 @@ from . import (
 from .alerts import DeltaAlerts
 from .calendar import DAY_MS, LocalTime
 from .channels import MepChannel, OpticalChannel
+from .clients import Clients
 from .faults import Faults
 from .generations import DEFAULT_FIRMWARE, Generation, generation
 from .happenings import HAPPENINGS
@@ -91,6 +92,7 @@ class VirtualMeter:
         self.counters = Counters(chance.randrange(90_000), chance.randrange(12))
         self.registers = Registers(self.world, self.generation.tiers)
         self.image = Image()
+        self.clients = Clients(self, definitions.channels(self.generation))
         self._seed = seed
         self.life = self._new_life(profile or standard(profile_tables.sets_of(self.generation)))
         self._fill()
@@ -100,8 +102,7 @@ class VirtualMeter:
         self.deltas = DeltaAlerts(self)
         self.image.after_write[53] = self._offsets_written
         self.image.after_write[et(13)] = self._schedule_written
-        self.image.after_write[et(50)] = self._client_written
-        self._registered_clients: list[int] = []
+        self.image.after_write[et(51)] = self.clients.configured
         if key is None and basic_key is None and optical_keys:
             # Every meter has keys; these nobody knows.
             key = secrets.token_bytes(16)
@@ -284,7 +285,8 @@ class VirtualMeter:
             tls_required=lambda: port_settings.tls_required(self.image, number),
         )
         server.refuse = self.faults.refuses
-        return MepChannel(self.image, server, self.faults, number, self.supply)
+        server.heard = lambda: self.clients.heard(number)
+        return MepChannel(self.image, server, self.faults, number, self.supply, self.clients)
 
     def supply(self) -> tuple[bool, int]:
         """Whether there is power, and how often that has failed."""
@@ -362,6 +364,7 @@ class VirtualMeter:
             self.life.advance(self.run_ms())
             if self.life.powered:
                 self.deltas.sample(self.life.now_ms)
+                self.clients.check()
         finally:
             self._looking = False
 
@@ -379,15 +382,9 @@ class VirtualMeter:
         for port in self.ports:
             port.add_alert(flag)
 
-    def client_bauds(self) -> list[int]:
-        """The baud code of each MEP client, -1 for one that is not registered."""
-        held = self.image.read(et(13))
-        entries = [held[(4 + index) * 66 :] for index in range(len(self.ports))]
-        return [entry[6] if port.registered else -1 for port, entry in zip(self.ports, entries, strict=True)]
-
     def _identify(self) -> None:
         self.image.keep(1, definitions.bt01(self.generation, self.serial))
-        self.image.write(et(3), 0, self.serial.encode("ascii")[:29].ljust(30, b"\0"))
+        self.image.keep(et(3), definitions.et03(self.generation, self.serial))
 
     def _bt23(self) -> bytes:
         self.registers.advance(self.life.now_ms)
@@ -415,14 +412,6 @@ class VirtualMeter:
     def _schedule_written(self, _advanced: bool) -> bool:
         """ET13 was written: M-Bus devices are read when it says from now on."""
         self.life.schedule()
-        return True
-
-    def _client_written(self, _advanced: bool) -> bool:
-        """ET50 was written: a client may have come or gone."""
-        registered = [port.number for port in self.ports if port.registered]
-        if registered != self._registered_clients:
-            self._registered_clients = registered
-            self.life.alarm("mep installed or removed")
         return True
 
     def _bt55(self) -> bytes:

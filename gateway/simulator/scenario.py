@@ -28,6 +28,9 @@ Happening = tuple[int, str, tuple[object, ...]]
 _DEVICES = (0, 1)
 _OF_DEVICES = ("lose_device", "find_device", "set_device_status", "clear_device_alarms")
 
+_CLIENTS = (1, 2)
+_OF_CLIENTS = ("request_client", "schedule_client")
+
 _TAMPERS = ("magnetic tamper", "cover removed", "reverse energy", "power quality", "phase loss")
 
 
@@ -92,6 +95,8 @@ def _busy_day(chance: Random) -> Iterator[Happening]:
         yield _moment(chance), "clear_device_alarms", (index,)
     if chance.random() < 0.05:
         yield _moment(chance), "configure_profile", (chance.randint(1, 4),)
+    if chance.random() < 0.3:
+        yield _moment(chance), "request_client", (1,)
 
 
 def _tamper(chance: Random) -> Iterator[Happening]:
@@ -126,6 +131,8 @@ def _entry(entry: dict[str, object], start_ms: int) -> Happening:
         signature(HAPPENINGS[str(name)]).bind(None, 0, *arguments)
         if name in ("set_alarm", "clear_alarm"):
             check_name(arguments[0])
+        if name in _OF_CLIENTS and arguments and arguments[0] not in _CLIENTS:
+            raise ValueError("there are MEP clients 1 and 2")
         if name in _OF_DEVICES and arguments[0] not in _DEVICES:
             raise ValueError("there are M-Bus devices 0 and 1")
     except TypeError as error:

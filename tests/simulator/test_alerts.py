@@ -155,3 +155,149 @@ def test_rescheduling_an_mbus_device() -> None:
 def test_older_firmware_has_no_delta_data() -> None:
     meter = alive(Hands(), generation("3.10"))
     assert et(71) not in meter.image
+
+
+FIRST_FLAGS = 4 * 66 + 8
+SCHEDULED_READ, ON_DEMAND = 1, 2
+
+
+def test_a_scheduled_read_of_the_client_is_announced_when_it_is_due() -> None:
+    for flags, expected in ((1, SCHEDULED_READ), (0, 0)):
+        hands = Hands()
+        meter = alive(hands)
+        probe = Probe(meter)
+        registered(probe, flags)
+        # Daily at 06:15 local time, in a quarter of an hour.
+        meter.happen("schedule_client", 1, 1, 6, 15)
+        hands.ms = HOUR // 4 - 60_000
+        assert probe.read(et(13), FIRST_FLAGS, 1)[0] == 0
+        assert meter.alert(hands.ms) == b""
+        hands.ms = HOUR // 4
+        assert probe.read(et(13), FIRST_FLAGS, 1)[0] == expected
+        assert bool(meter.alert(hands.ms + 5000)) == bool(expected)
+    hands = Hands()
+    meter = alive(hands)
+    registered(Probe(meter), 1)
+    hands.ms = 48 * HOUR
+    assert Probe(meter).read(et(13), FIRST_FLAGS, 1)[0] == 0, "no one has asked for anything"
+
+
+def test_a_read_that_was_due_without_power_is_announced_after_it() -> None:
+    hands = Hands()
+    meter = alive(hands)
+    registered(Probe(meter), 1)
+    meter.happen("schedule_client", 1, 1, 6, 15)
+    hands.ms = HOUR // 8
+    meter.cut_power(HOUR // 1000)
+    hands.ms = 2 * HOUR
+    assert Probe(meter).read(et(13), FIRST_FLAGS, 1)[0] == SCHEDULED_READ
+
+
+def test_a_request_to_the_client_waits_in_et15_until_it_expires() -> None:
+    hands = Hands()
+    meter = alive(hands)
+    probe = Probe(meter)
+    meter.happen("request_client", 1)
+    assert probe.read(et(15), 1, 6) == bytes(6), "there is no such client"
+    registered(probe, 1)
+    meter.happen("request_client", 1, "c0ffee")
+    assert probe.read(et(15), 1, 6) == b"\x01\xff\xe8\x03\x04\x00"
+    assert probe.read(et(15), 0, 1) == b"\x01", "written next is 1, processed next is 0"
+    assert probe.read(et(15), 31, 4) == b"\x03\xc0\xff\xee"
+    assert meter.alert(5000) == b"\0\0"
+    assert probe.read(et(13), FIRST_FLAGS, 1)[0] == ON_DEMAND
+    hands.ms = 30_000
+    assert probe.read(et(15), 6, 1) == b"\x02"
+    assert probe.read(et(15), 0, 1) == b"\x11"
+    assert probe.read(et(13), FIRST_FLAGS, 1)[0] == 0
+
+
+def test_requests_by_index_go_to_the_lowest_bit_alone() -> None:
+    meter = alive(Hands())
+    caller = Caller(Probe(meter), 8)
+    registered(caller.probe, 1)
+
+    def posted(mask: int) -> bytes:
+        answer = caller.call(19, b"\x02\x04" + mask.to_bytes(2, "little") + b"\x0a\x01\x55")
+        return answer[:1] if answer[0] else caller.probe.read(et(15), 1 + 6 * answer[1], 6)[2:5]
+
+    assert posted(0x0E) == b"\x02\x00\x04"
+    assert posted(0x11) == b"\x01\x00\x04"
+    assert posted(0x10) == b"\xe8\x03\x04"
+    assert posted(0x0C) == posted(0x14) == posted(0x20) == posted(0) == b"\x03"
+    assert caller.call(19, b"\x02\x04\x01\x00\x04\x19" + bytes(25))[0] == 2, "more than ET11.11 allows"
+
+
+def test_removing_a_client() -> None:
+    hands = Hands()
+    meter = alive(hands)
+    probe = Probe(meter, BASIC_KEY)
+    caller = Caller(probe, 8)
+    registered(probe, 1)
+    status = 6 + 4 * 36
+    assert probe.read(et(14), 5, 1)[0] == 0b10011
+    assert probe.read(et(14), status, 4) == b"\xe8\x03\x03\x00"
+    meter.happen("request_client", 1)
+    assert caller.call(17, b"\x00\xf8\x03")[0] == 3, "no device has this handle"
+    assert caller.call(17, b"\x02\xe8\x03")[0] == 2
+    assert caller.call(17, b"\x00\x01\x00")[0] == 5, "the basic key takes no M-Bus device away"
+    assert caller.call(17, b"\x00\xe8\x03")[0] == 0
+    assert probe.read(et(50), 30, 1)[0] == 0
+    assert probe.read(et(14), 5, 1)[0] == 0b11
+    assert probe.read(et(14), status, 36) == bytes(36)
+    assert probe.read(et(15), 6, 1) == b"\x03"
+    assert probe.read(et(13), FIRST_FLAGS, 1)[0] == 0
+    assert caller.call(17, b"\x00\xe8\x03")[0] == 3
+    registered(probe, 1)
+    assert probe.read(et(14), status, 4) == b"\xe8\x03\x03\x00"
+
+
+def test_taking_the_flag_back_is_no_removal() -> None:
+    """MEP guide, chapter 3: it prevents alerts and EP39, and little else."""
+    meter = alive(Hands())
+    probe = Probe(meter)
+    registered(probe, 1)
+    meter.raise_alert(DELTA_ALERT)
+    registered(probe, 0)
+    assert probe.read(et(14), 5, 1)[0] == 0b10011
+    assert meter.alert(5000) == b""
+    assert Caller(probe, 8).call(39, b"\x0c")[0] == 3
+
+
+def test_removing_an_mbus_device() -> None:
+    hands = Hands()
+    meter = alive(hands, profile=standard(4, 2))
+    probe = Probe(meter)
+    assert Caller(probe, 8).call(17, b"\x00\x02\x00")[0] == 0
+    assert probe.read(et(14), 5, 1)[0] == 1
+    hands.ms = 6 * HOUR
+    assert probe.read(et(14), 6 + 36, 36) == bytes(36)
+    assert {reading["device"] for reading in meter.truth_document()["mbus"]} <= {0}
+
+
+def test_a_silent_client_is_down_when_the_meter_watches_it() -> None:
+    hands = Hands()
+    meter = alive(hands)
+    probe = Probe(meter)
+    registered(probe, 1)
+    hands.ms = HOUR
+    assert meter.clients.status(1)[2] == 3, "no one watches"
+    assert probe.write(et(51), 0, b"\x03") == 0
+    hands.ms += 60_000
+    assert meter.clients.status(1)[2] == 3
+    hands.ms += 1
+    assert meter.image.read(et(14))[6 + 4 * 36 + 2] == 4
+    assert meter.image.read(3)[6] & 2
+    assert probe.read(et(14), 6 + 4 * 36 + 14, 1) == b"\x10", "alarms are latched"
+    assert meter.clients.status(1)[2] == 3
+    (change,) = [c for c in meter.truth_document()["device_alarms"] if c["device"] == 4]
+    assert (change["handle"], change["alarms"], change["stamp"]) == (1000, 16, "2024-06-14T05:01:30Z")
+
+
+def test_mep_can_be_switched_off_and_resets_are_over_at_once() -> None:
+    meter = alive(Hands(), optical_keys=None)
+    probe = Probe(meter)
+    assert probe.write(et(51), 0, b"\x09") == 0
+    assert probe.read(et(51), 0, 1) == b"\x01"
+    meter.image.write(et(51), 0, b"\x81")
+    assert meter.receive(b"\x00\x01\x01", 0) == []

@@ -401,7 +401,7 @@ def test_procedures_over_the_optical_port_answer_in_bt08() -> None:
     assert Probe(meter).write(et(50), 30, b"\x03") == 0  # registered, answers in ET59
     optical = OpticalProbe(meter.optical)
     optical.open()
-    assert optical.ask(partial_write(7, 0, b"\x11\x08\x21\x00")) == b"\0"
+    assert optical.ask(partial_write(7, 0, b"\x11\x08\x21\x00\xe8\x03")) == b"\0"
     assert optical.read(8, 0, 4) == b"\x11\x08\x21\x00"
 
 

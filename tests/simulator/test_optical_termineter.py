@@ -89,7 +89,7 @@ def test_write_and_procedure(connect) -> None:
     meter = connect(PASSWORD)
     meter.set_table_data(2051, b"written through the eye", offset=0)
     assert meter.get_table_data(2051, octetcount=30, offset=0).startswith(b"written through the eye")
-    result, data = meter.run_procedure(17, True, b"\x00")
+    result, data = meter.run_procedure(17, True, b"\x00\x01\x00")
     assert result == 0
     assert len(data) == 12
     assert meter.stop()

@@ -71,6 +71,7 @@ def test_transaction(meter: VirtualMeter) -> None:
 def test_procedure(meter: VirtualMeter) -> None:
     meter.mep.sequence = 0x5B4E4309
     meter.image.write(et(50), 30, b"\x03")
+    meter.clients.handles[0] = 0x03F8
     expect(meter, "procedure EP17 written to BT07")
     assert not meter.registered
     assert meter.image.read(et(59))[:4] == bytes.fromhex("11080700")
