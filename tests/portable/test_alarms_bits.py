@@ -7,6 +7,7 @@ from gateway.c1219.tables import Tables
 from gateway.errors import Refused, TableError
 from gateway.transmission.ids import event_id
 from tests.fake_clock import FakeClock
+from tests.fake_logs import Counter, EventLog, bt71
 from tests.fake_meter import FakeMeter, put, run, standard
 
 METER = bytes(16)
@@ -114,7 +115,7 @@ class TestAlarms(unittest.TestCase):
             world.tables[3][6] = 0x02
             self.assertEqual(world.told(), [(49, b"\1"), (256 + 4, b"\1")])
             world.tables[2062] = et14(0b0011, {0: (7, 1, 0x0010, 0), 1: (8, 1, 0x0004, 0)})
-            clock.monotonic += 59000
+            clock.monotonic += 179000
             self.assertEqual(world.told(), [])
             clock.monotonic += 1000
             self.assertEqual(world.told(), [(512 + 2, b"\1")])
@@ -133,6 +134,66 @@ class TestAlarms(unittest.TestCase):
             world.tables[2062][6 + 14] = 0
             self.assertEqual(world.told(), [(256 + 2, b"\0")])
             self.assertFalse(any(read[0] == 3 for read in world.meter.reads))
+
+    def logged(self):
+        world = World(bt03=False)
+        world.log = EventLog(Counter(), 40)
+        world.tables[71] = bt71(40)
+        world.tables[74] = world.log.data
+        return world
+
+    def look(self, world):
+        """Each kind of look once, and what they tell."""
+        events = []
+        for _ in range(4):
+            events += world.read()
+        return events
+
+    def test_event_logs_stand_in_for_bt03(self):
+        world = self.logged()
+        for second, code in enumerate((1, 2, 44, 10, 2049, 48, 32, 33)):
+            world.log.log(code, second)
+        events = self.look(world)
+        self.assertEqual(
+            [(one.code, one.argument, one.sequence, one.time.seconds - 1704067200) for one in events],
+            [
+                (19, b"\1", 1, 0), (19, b"\0", 2, 1), (16, b"\1", 3, 2), (21, b"\1", 6, 5), (1, b"\1", 7, 6),
+                (1, b"\0", 8, 7),
+            ],
+        )  # fmt: skip
+        self.assertEqual(self.look(world), [])
+        world.log.log(47, 99)
+        self.assertEqual([event.code for event in self.look(world)], [20])
+        # The same ids again, from a time on.
+        world.cursor = alarms.since(1704067200 + 5)
+        again = self.look(world)
+        self.assertEqual([event.sequence for event in again], [6, 7, 8, 9])
+        self.assertEqual(
+            [event_id(METER, event) for event in again[:3]], [event_id(METER, e) for e in events[3:]]
+        )
+
+    def test_a_long_log_is_read_at_once(self):
+        world = self.logged()
+        for second in range(40):
+            world.log.log(44, second)
+        world.tables[2062] = et14(0b0001, {0: (7, 1, 0x0004, 0)})
+        told = []
+        for _ in range(40):
+            step = run(alarms.read(world.reader, world.cursor))
+            world.cursor = step.cursor
+            told += [event.code for event in step.items]
+            if not step.more:
+                break
+        self.assertEqual(sorted(told), [16] * 40 + [258])
+
+    def test_most_looks_are_one_exchange_without_bt03(self):
+        world = self.logged()
+        self.look(world)
+        reads = 0
+        for _ in range(40):
+            world.read()
+            reads += len(world.meter.reads)
+        self.assertTrue(reads <= 40, reads)
 
     def test_neither_bt03_nor_devices(self):
         world = World(bt03=False)

@@ -9,8 +9,10 @@ An alarm has neither time nor number in the meter. Its id is made of the raw sta
 old cursor gives the same ids. The first number is the gateway's clock, so that a lost cursor does not count
 through the same numbers again. Its time is when the gateway saw it.
 
-BT03 is in the optical guide only. A meter that refuses it over MEP is not asked again on that connection; its
-alarms then are ET14's, read each time, and the entries that alarms leave in the event logs.
+BT03 is in the optical guide only. A meter that refuses it over MEP is not asked again on that connection;
+its alarms then are ET14's and those that its event logs tell of (alarms_logged.py), which have the time,
+the number and the stamp of their entry. One look in four is at the logs, so that a look takes about one
+exchange still.
 """
 
 import binascii
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from ..tables import Tables
 
 _MAX_STATUS = const(32)  # BT00.17 is 4 or 9
+_UNKNOWN = const(255)  # in place of the status's length
 # Not there, or not for us: security clearance (3), no such table (4, 5); MEP guide, table 2.6.
 _NOT_HERE = (3, 4, 5)
 # BT03's bits of devices: MEP installed, M-Bus alarm, auto-discovery complete, manufacturer's log entry.
@@ -37,30 +40,43 @@ _DEVICE_BITS = const(0x87)
 _NOT_METERING = const(0xFE)
 # Its alarm of devices stays set until all of theirs were cleared (ET14): a second one only shows in ET14.
 _DEVICE_ALARM = const(0x02)
-_LOOK_MS = const(60000)
+_LOOK_MS = const(180000)
+# BT03 of firmware that may not have this alarm yet: it came with 2.10.
+_OLD_SIZE = const(8)
 _SLOT = const(4)  # bytes of a device's state: MEP alarms, device alarms, lost
 _MAX_SLOTS = const(16)
+_LOOKS = const(4)
 
 
 class _Cursor:
-    """`number`: of the next change; `status`: BT03 as last seen; `devices`: _SLOT bytes each."""
+    """`number`: of the next change; `status`: BT03 as last seen; `devices`: _SLOT bytes each; `logs`: of the
+    event logs. `new`: status and devices are not known."""
 
     def __init__(self, raw: "bytes | None") -> None:
         self.number = clock.utc_ms() // 1000 & 0xFFFFFFFF
         self.status = b""
         self.devices = b""
+        self.logs = b""
         self.new = True
-        if not raw or len(raw) < 7 or _check(raw[:-2]) != raw[-2:]:
+        if not raw or len(raw) < 8 or _check(raw[:-2]) != raw[-2:]:
             return
-        size = raw[4]
+        at = 6 + raw[4]
+        if raw[4] == _UNKNOWN:
+            self.logs = raw[6:-2]
+            return
         self.number = int.from_bytes(raw[:4], "little")
-        self.status = raw[5 : 5 + size]
-        self.devices = raw[5 + size : -2]
+        self.status = raw[6:at]
+        self.devices = raw[at : at + raw[5]]
+        self.logs = raw[at + raw[5] : -2]
         self.new = False
 
     def pack(self) -> bytes:
         number = self.number & 0xFFFFFFFF
-        raw = number.to_bytes(4, "little") + bytes((len(self.status),)) + self.status + self.devices
+        raw = number.to_bytes(4, "little")
+        if self.new:
+            raw += bytes((_UNKNOWN, 0)) + self.logs
+        else:
+            raw += bytes((len(self.status), len(self.devices))) + self.status + self.devices + self.logs
         return raw + _check(raw)
 
 
@@ -69,8 +85,13 @@ def _check(raw: bytes) -> bytes:
 
 
 def since(utc_seconds: int) -> bytes:
-    """The meter keeps no past alarms: whatever the time, a cursor that begins with those set now."""
-    return b""
+    """A cursor that begins with what is set now, for BT03 and ET14 keep no past alarms, and with what the
+    event logs tell from that time on, where they stand in for BT03."""
+    from .events import entries_since
+
+    cursor = _Cursor(None)
+    cursor.logs = entries_since(utc_seconds)
+    return cursor.pack()
 
 
 async def _status(tables: "Tables") -> "bytes | None":
@@ -133,15 +154,29 @@ def _changes(cursor: _Cursor, before: bytes, after: bytes, first_code: int) -> "
 async def _step(tables: "Tables", cursor: _Cursor) -> Step:
     events: list[Event] = []
     status = await _status(tables)
-    look = status is None or cursor.new
-    if status is not None:
+    look = cursor.new
+    more = False
+    if status is None:
+        memo = tables.memo
+        turn: int = memo.get("alarms_turn", 0)
+        look = look or turn > 0
+        if not turn:
+            from .alarms_logged import read_logged
+
+            logged = await read_logged(tables, cursor.logs)
+            events = list(logged.items)  # type: ignore[arg-type]
+            cursor.logs = logged.cursor
+            more = logged.more
+        memo = tables.memo  # dropped meanwhile where the dimensions moved
+        memo["alarms_turn"] = 0 if more else (turn + 1) % _LOOKS
+    else:
         before = cursor.status
         events = _changes(cursor, before, status, 0)
         at = _DEVICE_BYTE
         look = look or (before[at : at + 1] or b"\0")[0] & _DEVICE_BITS != (
             (status[at : at + 1] or b"\0")[0] & _DEVICE_BITS
         )
-        if status[at : at + 1] and status[at] & _DEVICE_ALARM:
+        if len(status) <= _OLD_SIZE or status[at] & _DEVICE_ALARM:
             looked = tables.memo.get("devices_looked")
             look = look or looked is None or clock.monotonic_ms() - looked >= _LOOK_MS
         cursor.status = status
@@ -153,11 +188,13 @@ async def _step(tables: "Tables", cursor: _Cursor) -> Step:
             at, end = _SLOT * i, _SLOT * i + _SLOT
             events.extend(_changes(cursor, cursor.devices[at:end], devices[at:end], 256 * (i + 1)))
         cursor.devices = devices
-    return Step(events, cursor.pack())
+    cursor.new = False
+    return Step(events, cursor.pack(), more)
 
 
 async def read(tables: "Tables", cursor: "bytes | None") -> Step:
     """What was set or cleared since the cursor, in the order of the bits; at first all that is set. One
-    exchange of few bytes when nothing changed. Raises Refused, TableError and what Meter.read raises."""
+    exchange of few bytes when nothing changed. There is more only in event logs. Raises Refused,
+    TableError and what Meter.read raises."""
     # BT03's length does not depend on the dimensions that move, so it is read without a look at them.
     return await _step(tables, _Cursor(cursor))

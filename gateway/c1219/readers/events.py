@@ -84,9 +84,14 @@ def _check(raw: bytes) -> bytes:
 
 def since(utc_seconds: int) -> bytes:
     """A cursor that begins with the oldest entry from that time on, by the meter's clock."""
+    return entries_since(utc_seconds) + max(0, min(utc_seconds, 0xFFFFFFFF)).to_bytes(4, "little")
+
+
+def entries_since(utc_seconds: int) -> bytes:
+    """As `since`, for `entries`."""
     cursor = _Cursor(None)
     cursor.since = max(0, min(utc_seconds, 0xFFFFFFFF))
-    return cursor.pack() + cursor.since.to_bytes(4, "little")
+    return cursor.pack()
 
 
 async def _logs(tables: "Tables") -> "tuple[list[Ring], bool]":
@@ -254,13 +259,19 @@ async def _step(tables: "Tables", raw: "bytes | None") -> Step:
     raise TableError("the event logs were cleared or overwritten during each of %d reads" % _TRIES)
 
 
+async def entries(tables: "Tables", cursor: bytes) -> Step:
+    """As `read`, of the event logs alone, whose cursor has a size of its own; b"": from the oldest on."""
+    step: Step = await tables.steady(lambda: _step(tables, cursor))
+    return step
+
+
 async def read(tables: "Tables", cursor: "bytes | None") -> Step:
     """The entries behind the cursor, oldest first, about an exchange's worth from each log; when there are
     no more, the power outages of ET81 as Readings. A step may have no items and yet more to come. Raises
     Refused, TableError and what Meter.read raises."""
     whole = cursor or b""
     logs, outages = whole[:_CURSOR_SIZE], whole[_CURSOR_SIZE:]
-    step: Step = await tables.steady(lambda: _step(tables, logs))
+    step = await entries(tables, logs)
     if step.more or step.items:
         return Step(step.items, step.cursor + outages, True)
     from .outages import read as read_outages
