@@ -7,7 +7,7 @@ from gateway.drivers.mep.meter import MepMeter
 from gateway.drivers.mep.security import Security
 from gateway.drivers.read_size import ReadSize
 from gateway.errors import MeterError, NoAnswer, ProtocolError
-from tests.mep_fakes import KEY, FakeLink, FakeMeter, VirtualTime
+from tests.mep_fakes import KEY, FakeLink, FakeMeter, VirtualTime, answer
 from tests.tls_fakes import EncryptedMeter, FakeTls, FakeTlsMeter
 
 LONG = bytes([(at * 7 ^ at >> 3) & 0xFF for at in range(4000)])
@@ -47,7 +47,7 @@ class NoisyMeter(FakeMeter):
         heard = self.noise.through(frame)
         if heard[:2] != frame[:2]:
             return None
-        response = self.respond(frame) if heard == frame else b"\0\x09\x0b" + bytes(8)
+        response = self.respond(frame) if heard == frame else answer(heard, b"\x0b")
         self.link.later(30, self.noise.through(response))
         return None
 

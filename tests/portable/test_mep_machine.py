@@ -274,8 +274,11 @@ class MachineTest(unittest.TestCase):
     def test_one_refusal_is_tried_again(self):
         for refusal in (framed(b"\x0b"), framed(b"\x0b" + bytes(8))):
             request = self.ask()
+            # Only once the key is proven it is sure that the refused number may be left out.
+            proven = self.machine.proven
             again = self.again(self.machine.receive(refusal)[0])
-            self.assertEqual(number_of(again), number_of(request) + 1)
+            self.assertEqual(number_of(again), number_of(request) + proven)
+            self.assertEqual(again == request, not proven)
             self.assertEqual(self.machine.receive(answer(again, REPLY)), [(events.ANSWER, REPLY)])
 
     def test_a_refusal_with_a_digest_that_fits_is_one_too(self):
@@ -291,6 +294,29 @@ class MachineTest(unittest.TestCase):
         self.assertIn("refused the key", str(error))
         self.assertIn("alarm", str(error))
         self.assertEqual(error.exit_code, 3)
+
+    def test_refusals_of_the_same_bytes_that_differ_tell_of_noise_and_not_of_the_key(self):
+        request = self.ask()
+        for at in range(7):
+            again = self.again(self.machine.receive(framed(b"\x0b" + bytes((at,)) * 8))[0])
+            self.assertEqual(again, request)
+        self.assertEqual(self.machine.receive(answer(again, REPLY)), [(events.ANSWER, REPLY)])
+
+    def test_refusals_of_the_same_bytes_that_are_the_same_are_believed_at_the_third(self):
+        self.ask()
+        for _ in range(2):
+            self.again(self.machine.receive(framed(b"\x0b12345678"))[0])
+        error = self.failure(self.machine.receive(framed(b"\x0b12345678")))
+        self.assertTrue(isinstance(error, AuthenticationError))
+
+    def test_two_refusals_that_are_the_same_are_believed_in_noise_too(self):
+        self.ask()
+        self.machine.receive(framed(b"\x0b12345678"))
+        self.machine.output()
+        self.machine.receive(framed(b"\x0babcdefgh"))
+        self.machine.output()
+        error = self.failure(self.machine.receive(framed(b"\x0b12345678")))
+        self.assertTrue(isinstance(error, AuthenticationError))
 
     def test_a_key_that_stays_refused_is_not_hammered_and_recovers(self):
         self.test_the_third_refusal_in_a_row_ends_it()

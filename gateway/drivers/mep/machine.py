@@ -5,7 +5,7 @@
     READY      output                              WAITING    (the frame)
     WAITING    00, authenticated                   IDLE       ANSWER
                0C, authenticated                   READY      SEND: anew, with the meter's number
-               0B                                  READY      SEND: anew
+               0B                                  READY      SEND: the same bytes, or anew with a proven key
                another code, authenticated         IDLE       FAILED: Refused
                digest does not fit                 WAITING    IGNORED
                nothing                             READY      SEND: first the same bytes, then anew
@@ -55,8 +55,10 @@ _AFTER_RESYNC = (1, 0, 1)
 _MAX_STANDS = const(3)
 # 0B comes once in a while on a good line, and each time counts as an alarm at the meter.
 _MAX_REFUSALS = const(3)
-# A request that noise has damaged is refused too: where noise has been seen, or the key been proven, it takes
-# more to believe that the key is wrong, and with both a lot.
+# A request that noise has damaged is refused too. Where noise has been seen, or the key been proven, it takes
+# more to believe that the key is wrong, and with both a lot. Before that every try may be one with a wrong
+# key, and the refusals themselves tell: their digest runs over the request as the meter heard it (table 2.5,
+# appendix A), so to the same bytes they are the same, unless noise has damaged these, each time differently.
 _MAX_REFUSALS_IN_NOISE = const(8)
 _MAX_REFUSALS_OF_THE_RIGHT_KEY = const(24)
 
@@ -84,6 +86,8 @@ class Machine:
         self._sequence = sequence
         self._framer = Framer()
         self._refusals = 0  # in a row, across exchanges: who keeps asking with a refused key gets one try
+        self._heard_whole = False  # whether one of them came twice
+        self._refused_with: list[bytes] = []  # the refusals of this frame
         self._state = _IDLE
         self._request = b""
 
@@ -180,6 +184,7 @@ class Machine:
             self._cipher = Rc4(key)
             body = self._cipher.crypt(body)
         self._frame = frame(body + proof)
+        self._refused_with = []
         self._state = _READY
 
     def _judge(self, message: bytes) -> "Event":
@@ -188,7 +193,7 @@ class Machine:
             return self._believe(response)
         # Appendix B: 0B is never encrypted. It has no data, and a digest that no guide specifies, or none.
         if message[0] == AUTHENTICATION_FAILURE and len(message) in (1, 1 + DIGEST_BYTES):
-            return self._refused()
+            return self._refused(message)
         if message[0] == SERVICE_SEQUENCE and len(message) in (1, 1 + DIGEST_BYTES):
             return self._not_the_time()
         self._unproven += 1
@@ -212,8 +217,9 @@ class Machine:
     def _believe(self, response: bytes) -> "Event":
         code = response[0]
         if code == AUTHENTICATION_FAILURE:
-            return self._refused()
+            return self._refused(response)
         self._refusals = 0
+        self._heard_whole = False
         self.proven = True
         if code == OK:
             self.abandon()
@@ -250,16 +256,23 @@ class Machine:
         self._build()
         return events.SEND, None
 
-    def _refused(self) -> "Event":
+    def _refused(self, message: bytes) -> "Event":
         self._refusals += 1
+        if message in self._refused_with:
+            self._heard_whole |= len(message) > 1
+        elif self._refused_with:
+            self._noisy = True
+        self._refused_with.append(message)
         most = _MAX_REFUSALS
-        if self._noisy or self.proven:
+        if self.proven or (self._noisy and not self._heard_whole):
             most = _MAX_REFUSALS_OF_THE_RIGHT_KEY if self._noisy and self.proven else _MAX_REFUSALS_IN_NOISE
         if self._refusals >= most:
             from .responses import key_refused
 
             return self._fail(key_refused(self._request, self._refusals))
-        self._build()
+        if self.proven:
+            self._build()
+        self._state = _READY
         return events.SEND, None
 
     def _fail(self, error: Exception) -> "Event":
