@@ -64,6 +64,23 @@ class TestIdentity(unittest.TestCase):
         tables[0] = b"\x02\x2a\x88ELON" + bytes(12)
         self.assertEqual(who(tables).manufacturer, "ELON")
 
+    def test_formats_that_would_be_misread(self):
+        tables = standard()
+        for head in ("032a88", "022988", "026a88", "022a81", "022a18"):
+            tables[0] = bytes.fromhex(head) + b"ELON" + bytes(12)
+            with self.assertRaises(TableError):
+                who(tables)
+        tables[0] = bytes(19)  # not filled in
+        tables[2051] = b"1" + bytes(142)
+        self.assertEqual(who(tables).serial, "1")
+
+    def test_a_serial_number_in_characters(self):
+        tables = standard()
+        tables[2051] = bytes(143)
+        tables[1] = tables[1][:16] + b"A1234567"
+        tables[0] = b"\x02\x0a\x88ELON" + bytes(12)
+        self.assertEqual(who(tables).serial, "A1234567")
+
     def test_reading(self):
         tables = standard()
         bt15 = bytearray(17)

@@ -1,10 +1,11 @@
-"""Who the meter is: BT01, ET03, ET04, and the transformer ratios of BT15."""
+"""Who the meter is: BT01, ET03, ET04, and the transformer ratios of BT15; and, by BT00, whether it says so
+in the formats that all readers know."""
 
 from ..._compat import TYPE_CHECKING
 from ...errors import TableError
 from ...transmission.model import IDENTITY, Reading, Value
 from ..layouts.general import BT00, BT01, BT15, ET03, ET04
-from ..types import bcd
+from ..types import bcd, text
 from .common import now, prop, text_value
 
 if TYPE_CHECKING:
@@ -36,7 +37,31 @@ def version_text(packed: bytes) -> str:
     return "%d.%02d.%02d" % (number >> 12, number >> 5 & 127, number & 31)
 
 
-def _serial_text(raw: bytes) -> str:
+async def _ids_are_text(tables: "Tables") -> bool:
+    """Whether ids are characters, not BCD (BT00). TableError for a meter of other formats than those of the
+    guide ("Data Types"): all that it says would be misread."""
+    said = await tables.get_if_there(BT00, "order", "formats", "ni_formats")
+    if not said:
+        return False
+    for name, known in (
+        ("big_endian", (0,)),
+        ("time_format", (0, 2)),
+        ("int_format", (0,)),
+        ("ni_format_1", (0, 8)),
+        ("ni_format_2", (0, 8)),
+    ):
+        if said[name] not in known:
+            raise TableError(
+                "BT00 says %s %d, only %d is known: nothing else is read of this meter"
+                % (name.replace("_", " "), said[name], known[-1])
+            )
+    return bool(said["access_method"] and not said["bcd_ids"])
+
+
+def _serial_text(raw: bytes, is_text: bool) -> str:
+    if is_text:
+        found = text(raw)
+        return "" if "?" in found else found
     try:
         digits = bcd(raw)
     except TableError:
@@ -45,7 +70,9 @@ def _serial_text(raw: bytes) -> str:
 
 
 async def identify(tables: "Tables") -> Identity:
-    """What BT01, ET03 and ET04 say. Raises TableError when they hold nothing to know the meter by."""
+    """What BT01, ET03 and ET04 say. Raises TableError when they hold nothing to know the meter by, or can't
+    be understood."""
+    is_text = await _ids_are_text(tables)
     about = await tables.get(BT01, "manufacturer", "model", "hardware", "firmware")
     serial = await tables.get_if_there(BT01, "manufacturer_serial")
     utility = await tables.get_if_there(ET03, "utility_serial")
@@ -56,7 +83,7 @@ async def identify(tables: "Tables") -> Identity:
         who.manufacturer = (await tables.get(BT00, "manufacturer"))["manufacturer"]
     who.hardware = version_text(about["hardware"]) if about["hardware"] != b"\0\0" else ""
     if serial:
-        who.manufacturer_serial = _serial_text(serial["manufacturer_serial"])
+        who.manufacturer_serial = _serial_text(serial["manufacturer_serial"], is_text)
     if utility:
         who.utility_serial = utility["utility_serial"]
     if image:
