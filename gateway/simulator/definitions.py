@@ -104,6 +104,17 @@ def manufacturer_serial(serial: str) -> str:
     return "%016d" % Random(serial).randrange(10**16)
 
 
+def et03(g: Generation, serial: str) -> bytes:
+    """The utility's serial number, and the checksum of the firmware."""
+    data = serial.encode("ascii")[:29].ljust(30, b"\0") + bytes(113)
+    return data[:137] + image_crc(g).to_bytes(2, "little") + data[139:]
+
+
+def image_crc(g: Generation) -> int:
+    """ET03, of the legally relevant firmware."""
+    return Random("image %d.%d.%d" % g.version).randrange(1, 1 << 16)
+
+
 def program_id(g: Generation) -> bytes:
     """ET04."""
     return b"OSGP" + g.packed_version.to_bytes(2, "big") + b"\x01\x01"

@@ -36,6 +36,7 @@ def document(meter: "VirtualMeter") -> dict[str, object]:
             "hardware": list(definitions.hardware(g)),
             "manufacturer_serial": definitions.manufacturer_serial(meter.serial),
             "program_id": definitions.program_id(g).hex(),
+            "image_crc": definitions.image_crc(g),
             "ct_ratio": g.ct_ratio,
             "vt_ratio": g.vt_ratio,
         },
