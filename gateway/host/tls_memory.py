@@ -7,8 +7,11 @@ stands in it as well, so that a meter under another name, or none (`osgp-gateway
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,18 +54,36 @@ class TlsMeters:
         return next((int(entry["level"]) for entry in entries.values() if entry["port"] == port), None)
 
     def remember(self, name: str, port: str, level: int) -> None:
-        entries = self._load()
-        since = entries.get(name, {}).get("since", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-        entries[name] = {"port": port, "level": level, "since": since}
-        self._save(entries)
+        with self._alone():
+            entries = self._load()
+            since = entries.get(name, {}).get("since", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+            entries[name] = {"port": port, "level": level, "since": since}
+            self._save(entries)
 
     def forget(self, name: str, port: str | None = None) -> list[str]:
         """Forget the meter of this name and whatever is known of this port; gives the names forgotten."""
-        entries = self._load()
-        gone = [kept for kept, entry in entries.items() if kept == name or entry["port"] == port]
-        if gone:
-            self._save({kept: entry for kept, entry in entries.items() if kept not in gone})
+        if not self.path.exists():
+            return []
+        with self._alone():
+            entries = self._load()
+            gone = [kept for kept, entry in entries.items() if kept == name or entry["port"] == port]
+            if gone:
+                self._save({kept: entry for kept, entry in entries.items() if kept not in gone})
         return gone
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two gateways of one user share the file: neither may undo what the other has just remembered."""
+        self._prepare()
+        try:
+            lock = os.open(self.path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unwritable(error.strerror) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
 
     def _load(self) -> dict[str, dict[str, Any]]:
         try:
@@ -95,7 +116,6 @@ class TlsMeters:
         )
 
     def _save(self, entries: dict[str, dict[str, Any]]) -> None:
-        self._prepare()
         try:
             new = self.path.with_suffix(".new")
             with open(new, "w", encoding="utf-8", opener=_private) as file:

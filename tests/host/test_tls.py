@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -127,7 +128,8 @@ def test_auto_takes_what_the_meter_speaks_and_never_less_than_before(files: File
         assert (wrong.returncode, "refused the key" in wrong.stderr) == (3, True)
     with files.meter("rc4", port.replace("://", ":")):
         refused = files.read(port, "auto")
-        assert (refused.returncode, "does not speak TLS" in refused.stderr) == (3, True)
+        assert (refused.returncode, "does not speak TLS any more" in refused.stderr) == (3, True)
+        assert "forget-security" in refused.stderr and 'set security to "rc4"' not in refused.stderr
         files.run("forget-security", port)
         assert properties(files.read(port, "auto"))
 
@@ -202,6 +204,18 @@ class TestMemory:
         (tmp_path / "tls-meters.json").write_text(text)
         with pytest.raises(ConfigurationError, match="is damaged"):
             TlsMeters(tmp_path).memory("house", "port", "auto")
+
+    def test_what_two_gateways_remember_at_the_same_time_is_all_kept(self, tmp_path: Path):
+        def gateway(name: str) -> None:
+            for number in range(20):
+                TlsMeters(tmp_path).memory(f"{name}{number}", "port", "auto").remember(0)
+
+        threads = [Thread(target=gateway, args=(name,)) for name in "abc"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(json.loads((tmp_path / "tls-meters.json").read_text())) == 60
 
     def test_where_state_is_kept(self, monkeypatch: pytest.MonkeyPatch):
         assert state_dir(Path("/srv/state")) == Path("/srv/state")

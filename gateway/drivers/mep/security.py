@@ -132,9 +132,14 @@ class SecuredPort:
         if self._settled:
             try:
                 return await self._exchange(message, patient)
-            except (AuthenticationError, ProtocolError):
+            except (AuthenticationError, ProtocolError) as error:
                 # It may take nothing but TLS by now, which the next connection will find out.
                 memory.without = memory.without and self._machine.proven
+                if self._tls is not None and memory.level is not None:
+                    from .tls_responses import NoTls, no_tls_any_more
+
+                    if isinstance(error, NoTls):
+                        raise no_tls_any_more(error) from None
                 raise
         try:
             answer = await self._exchange(message, True)

@@ -11,7 +11,11 @@ LEVEL_NAMES = ("MBK", "MAK")
 
 
 class NoTls(ProtocolError):
-    """The meter answered the beginning of a handshake as one that does not know TLS."""
+    """The meter answered the beginning of a handshake as one that does not know TLS; `found` says that."""
+
+    def __init__(self, found: str, advice: str) -> None:
+        super().__init__(found + advice)
+        self.found = found
 
 
 def _what(request: bytes) -> str:
@@ -20,8 +24,18 @@ def _what(request: bytes) -> str:
 
 def no_tls(request: bytes, code: int) -> MeterError:
     return NoTls(
-        "%s: the meter answered %02X to a TLS handshake, so this port does not speak TLS. Its firmware may "
-        'be too old; set security to "rc4" or "auto"' % (_what(request), code)
+        "%s: the meter answered %02X to a TLS handshake, so this port does not speak TLS"
+        % (_what(request), code),
+        '. Its firmware may be too old; set security to "rc4" or "auto"',
+    )
+
+
+def no_tls_any_more(error: NoTls) -> MeterError:
+    return NoTls(
+        error.found,
+        " any more. It has before, so nothing less is spoken with it. If it was exchanged, or its port was "
+        "set to RC4 on purpose, forget that (osgp-gateway forget-security); else somebody on the line may be "
+        "keeping TLS away",
     )
 
 
