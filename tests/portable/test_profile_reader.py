@@ -344,6 +344,21 @@ class TestTheCursor(Case):
                     self.assertIn((1,) + key, reader.found)
         self.same(Reader(meter, load_profile.since(0)).all(), 1, each, each.held())
 
+    def test_since_a_time_leaves_nothing_out_where_the_clock_was_wrong(self):
+        for spoiled in range(1, 11):  # this block and the next, as if the meter had lost its time
+            each = simple(12, 8, start=START + 864000)
+            fill(each, 8 * spoiled)
+            true = each.now
+            each.now = START
+            fill(each, 16)
+            each.now = true + 14400
+            fill(each, 8 * (10 - spoiled))
+            start = START + 864000 + 900 * 12
+            reader = Reader(ProfileMeter([each, None, None, None]), load_profile.since(start)).all()
+            for key in each.held():
+                if each.truth[key][0] >= start or spoiled > 2 and key[1] in (spoiled, spoiled + 1):
+                    self.assertIn((1,) + key, reader.found)
+
     def test_since_a_time_in_several_data_sets(self):
         sets = [simple(10, 8), simple(30, 24, (12,), minutes=5), None, simple(4, 2, (0,), minutes=1440)]
         fill(sets[0], 70)

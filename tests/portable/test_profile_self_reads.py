@@ -209,6 +209,18 @@ class TestSelfReads(Case):
         meter.day(20)
         self.check(reader.all(), [20])
 
+    def test_since_a_time_leaves_nothing_out_where_the_clock_was_wrong(self):
+        for spoiled in range(2, 11):
+            meter = SelfReadMeter()
+            for nth in range(12):
+                if nth == spoiled:
+                    meter.record((23, 1, 1, 0, 0))
+                else:
+                    meter.day(nth)
+            times = {reading.stored[0]: reading.time.seconds for reading in Reader(meter).all().found}
+            found = Reader(meter, self_reads.since(times[1])).all().sequences()
+            self.assertEqual(found[-11:], list(range(1, 12)))
+
     def test_garbage_begins_with_the_oldest(self):
         meter = SelfReadMeter()
         for nth in range(20):

@@ -177,22 +177,27 @@ def _end_of(block: "bytes | bytearray") -> "int | None":
 
 
 async def _seek(tables: "Tables", each: "DataSet", state: "Table", start: int) -> "Mark":
-    """Where the first interval is that ends at `start` or later."""
+    """Where the first interval is that ends at `start` or later.
+
+    A block that ended before an older one did was written with a wrong clock: what is older is not left out.
+    """
     blocks = state["valid_blocks"]
     low, high = 0, blocks
+    middle = before = 0
     while low < high:
-        middle = (low + high) // 2
         offset = each.offset(state, blocks - 1 - middle)
         end = _end_of(await tables.part(each.table, offset, BT64_END.size({})))
-        if end is None or end >= start:
+        if end is None or end >= start or end < before:
             high = middle
         else:
             low = middle + 1
+            before = end
+        middle = (low + high) // 2
     age = max(blocks - 1 - low, 0)
     header = await tables.part(each.table, each.offset(state, age), each.header_size)
     end = _end_of(header)
     first = 0
-    if end is not None:
+    if end is not None and (end >= start or low == blocks):
         last = each.last_interval(header)
         first = min(max(last - (end - start) // each.seconds, 0), last + 1)
     return each.configuration, state["sequence"] - age & _SEQUENCES, first, NOT_SEEN

@@ -122,13 +122,16 @@ class _Ring:
     async def _seek(self, oldest: int, start: int) -> "int | None":
         local = await local_time(self._tables)
         low, high = 0, self._valid
+        middle = before = 0
         while low < high:
-            middle = (low + high) // 2
             seconds = _seconds(await self._stamp_of(_next(oldest, middle)))
-            if seconds is None or local.utc_of(seconds)[0] >= start:
+            # One that is older than those before it was stored with a wrong clock.
+            if seconds is None or local.utc_of(seconds)[0] >= start or seconds < before:
                 high = middle
             else:
                 low = middle + 1
+                before = seconds
+            middle = (low + high) // 2
         return _next(oldest, low) if low < self._valid else None
 
     async def entries(self, first: int) -> "list[tuple[int, bytes]]":
