@@ -55,7 +55,7 @@ _SILENT = frozenset(
 _FIRST_MANUFACTURER_BYTE = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Change:
     """An alarm was set or cleared at `stamp`, the meter's UTC."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, TypedDict
 import typer
 
 from .. import clock
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, Expired
 from . import truth
 from .calendar import DAY_MS
 from .captured import fitting, read_tables
@@ -27,6 +27,8 @@ from .profile import standard
 from .profile_tables import sets_of
 from .scenario import KINDS, read_file
 from .security import read_key_file
+
+_TRUTH_EVERY_MS = 60_000
 
 
 def simulate(
@@ -99,7 +101,9 @@ def simulate(
     ] = 1,
     truth_file: Annotated[
         Path | None,
-        typer.Option("--truth", help="At the end, write what a correct reader must have found here."),
+        typer.Option(
+            "--truth", help="Every minute and at the end, write what a correct reader must have found."
+        ),
     ] = None,
     history: Annotated[
         int, typer.Option(help="The meter has been at work for this many days already.", min=0, max=400)
@@ -189,9 +193,12 @@ def simulate(
     faults = LineFaults.parse(fault) if fault is not None else None
     if truth_file is not None and not truth_file.absolute().parent.is_dir():
         raise ConfigurationError("--truth %s: there is no such directory" % truth_file)
-    asyncio.run(_serve(lines, _Pace(paced=paced, speed=speed, faults=faults)))
-    if truth_file is not None:
-        truth.write(meter, truth_file)
+    told = truth.Recurrent(meter, truth_file) if truth_file is not None else None
+    try:
+        asyncio.run(_serve(lines, _Pace(paced=paced, speed=speed, faults=faults), told))
+    finally:
+        if told is not None:
+            told.end()
 
 
 def _instant(text: str | None) -> int | None:
@@ -236,7 +243,7 @@ class _Pace(TypedDict):
     faults: LineFaults | None
 
 
-async def _serve(lines: list[_Line], pace: _Pace) -> None:
+async def _serve(lines: list[_Line], pace: _Pace, told: truth.Recurrent | None) -> None:
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -250,7 +257,12 @@ async def _serve(lines: list[_Line], pace: _Pace) -> None:
             laid, where = await _lay(stack, line, pace)
             served.append(laid)
             print("%slistening on %s" % (line.name, where), flush=True)
-        await done.wait()
+        while not done.is_set():
+            try:
+                await clock.wait_for_ms(done.wait(), max(_TRUTH_EVERY_MS, 1000 * clock.scale()))
+            except Expired:
+                if told is not None:
+                    told.write()
 
 
 async def _lay(stack: AsyncExitStack, line: _Line, pace: _Pace) -> tuple[PtyLine | TcpLine, str]:

@@ -43,7 +43,7 @@ _ALTERNATE_ONLY = frozenset([DST_ON, DST_OFF, SEASON_CHANGED, PROCEDURE_INVOKED,
 _BOTH = frozenset([OLD_TIME, NEW_TIME, TAMPER])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Event:
     """`stamp` is the meter's UTC; `logs` are the tables it was written to."""
 
@@ -96,7 +96,7 @@ class EventLogs:
 
 def bt70(g: Generation) -> bytes:
     """The most the logs can have; the alternate one is not in it. Before 2.12 it is where one looks for the
-    dimensions in use (optical guide, "Reading the Event Log"), so there the log has no more room than it uses."""
+    dimensions in use (optical guide, "Reading the Event Log"): there the log has no more room than it uses."""
     return _dimensions(max(g.events, 200) if g.number >= (2, 12) else g.events, g)
 
 

@@ -64,7 +64,7 @@ class SelfRead:
     readout: dict[str, object]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outage:
     """Both are the meter's UTC."""
 

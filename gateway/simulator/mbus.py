@@ -45,7 +45,7 @@ _RESULT_NO_RESPONSE = 2
 _RESULT_FAILED = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reading:
     """A telegram that came in, and what it `says`. `stamp` is local time as if it were UTC; `tables` say
     where it was put."""
@@ -77,7 +77,7 @@ class Slot:
     removed: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AlarmChange:
     """ET14's alarms of a device as they are from `stamp` on, the meter's UTC."""
 

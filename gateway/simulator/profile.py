@@ -4,6 +4,7 @@ MEP guide, chapter 4: BT61 to BT67, ET21, ET66, and the extended status after BT
 in profile_tables.py. All instants are milliseconds; `clock` is what the meter's clock says, UTC.
 """
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -129,20 +130,33 @@ def standard(
     return Configuration(chosen + (DataSet(),) * (known - len(chosen)), end_readings)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Interval:
     """What was recorded, for the truth. `end` is the meter's UTC at the interval's nominal end; end readings
-    come with the last interval of a block, where they are configured."""
+    come with the last interval of a block, where they are configured. A year of them is many: `packed` holds
+    the numbers of all channels as in BT64, values, statuses and end readings."""
 
     data_set: int
     configuration: int
     block: int
     index: int
     end: int
-    values: tuple[int, ...]
     common: int
-    statuses: tuple[int, ...]
-    end_readings: tuple[int, ...]
+    channels: int
+    packed: bytes
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        return struct.unpack_from("<%di" % self.channels, self.packed)
+
+    @property
+    def statuses(self) -> tuple[int, ...]:
+        return tuple(self.packed[4 * self.channels : 5 * self.channels])
+
+    @property
+    def end_readings(self) -> tuple[int, ...]:
+        at = 5 * self.channels
+        return struct.unpack_from("<%di" % ((len(self.packed) - at) // 4), self.packed, at)
 
 
 @dataclass
@@ -264,9 +278,10 @@ class Recorder:
             statuses.append(status or because)
         if not self.configuration.end_readings or index < c.intervals - 1:
             readings = []
-        self._write(block, index, values, [common, *statuses])
+        raw = struct.pack("<%di" % c.channels, *values)
+        self._write(block, index, raw, [common, *statuses])
         # Scalars and divisors are for intervals; end readings are the registers as they stand.
-        end_readings = b"".join(value.to_bytes(4, "little", signed=True) for value in readings)
+        end_readings = struct.pack("<%di" % len(readings), *readings)
         block.data[5 : 5 + len(end_readings)] = end_readings
         block.end = self.interval_end
         block.last_index = index
@@ -278,10 +293,9 @@ class Recorder:
                 block.sequence,
                 index,
                 self.interval_end,
-                tuple(values),
                 common,
-                tuple(statuses),
-                tuple(readings),
+                c.channels,
+                raw + bytes(statuses) + end_readings,
             )
         )
 
@@ -295,7 +309,7 @@ class Recorder:
         self.unread = min(self.unread + 1, len(self.slots))
         return block
 
-    def _write(self, block: Block, index: int, values: list[int], nibbles: list[int]) -> None:
+    def _write(self, block: Block, index: int, raw: bytes, nibbles: list[int]) -> None:
         c = self.data_set
         simple = self.configuration.simple_offset(c)
         block.data[:5] = short_date(self.interval_end)
@@ -304,7 +318,6 @@ class Recorder:
         statuses = bytearray(c.status_bytes)
         for place, nibble in enumerate(nibbles):
             statuses[place // 2] |= nibble << (0 if place % 2 else 4)
-        raw = b"".join(value.to_bytes(4, "little", signed=True) for value in values)
         at = self.configuration.header_bytes(c) + index * c.interval_bytes
         block.data[at : at + c.interval_bytes] = statuses + raw
 

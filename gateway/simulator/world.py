@@ -3,6 +3,7 @@
 Run time is UTC as the world has it, ms since 1970; the meter's clock may be off, and jumps when set.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -50,20 +51,15 @@ class World:
 
     def clock_at(self, run_ms: int) -> int:
         """What the meter's clock said at an instant, UTC."""
-        for since, ahead in reversed(self._clock_steps):
-            if run_ms >= since:
-                return run_ms + ahead
-        return run_ms
+        step = bisect_right(self._clock_steps, run_ms, key=_begin)
+        return run_ms + self._clock_steps[step - 1][1] if step else run_ms
 
     def outage_after(self, run_ms: int) -> tuple[int, int] | None:
         """The power outage of this moment, or the next one that is known."""
-        for start, end in reversed(self.outages):
-            if end <= run_ms:
-                break
-            if start <= run_ms:
-                return start, end
-        later = [outage for outage in self.outages if outage[0] > run_ms]
-        return later[0] if later else None
+        number = bisect_right(self.outages, run_ms, key=_begin)
+        if number and run_ms < self.outages[number - 1][1]:
+            return self.outages[number - 1]
+        return self.outages[number] if number < len(self.outages) else None
 
     def tier_at(self, run_ms: int) -> int:
         return tier_at(self.local.local_ms(self.clock_at(run_ms)), self._tiers)
@@ -72,7 +68,8 @@ class World:
         """The next full local hour of the meter's clock, or when someone set it: only there the tier
         changes."""
         hour = run_ms + HOUR_MS - self.local.local_ms(self.clock_at(run_ms)) % HOUR_MS
-        return min((since for since, _ in self._clock_steps if run_ms < since < hour), default=hour)
+        step = bisect_right(self._clock_steps, run_ms, key=_begin)
+        return min(hour, self._clock_steps[step][0]) if step < len(self._clock_steps) else hour
 
     def power_at(self, slot: int) -> tuple[PhasePower, PhasePower, PhasePower]:
         """The power of each phase in a slot of run time."""
@@ -108,6 +105,10 @@ class World:
 
     def _local_slot(self, slot: int) -> int:
         return slot + self._house_ahead
+
+
+def _begin(period: tuple[int, int]) -> int:
+    return period[0]
 
 
 def _mean(values: list[int]) -> int:

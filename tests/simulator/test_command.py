@@ -97,6 +97,27 @@ def test_truth_is_written_at_the_end(
     assert list(tmp_path.glob("truth*")) == [truth]
 
 
+def test_truth_is_written_now_and_then(
+    running: list[subprocess.Popen[str]],
+    key_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who is killed has told, a moment ago."""
+    monkeypatch.setenv("OSGP_TIME", "600")
+    truth = tmp_path / "truth.json"
+    process, _ = start(running, key_file, "--truth", str(truth), "--history", "2", "--profile-sets", "2")
+    deadline = time.monotonic() + 30
+    while not truth.exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    assert process.communicate(timeout=30) == ("", "")
+    told = json.loads(truth.read_text())
+    intervals = told["load_profile"]["intervals"]
+    assert len(intervals) >= 2 * 96 and len(intervals[0]["values"]) == 4
+
+
 def test_pty_process_is_pulled_and_plugged_by_signals(
     running: list[subprocess.Popen[str]], key_file: Path, tmp_path: Path
 ) -> None:
