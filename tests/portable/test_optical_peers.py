@@ -92,6 +92,15 @@ class PeerTest(unittest.TestCase):
 
         self.run_with(scenario)
 
+    def test_refusals_in_the_noise_behind_an_acknowledgement_end_nothing(self):
+        machine = Machine(256, 992)
+        machine.begin(b"\x20")
+        machine.output()
+        for _ in range(6):
+            if (events.SEND, None) in machine.receive(ACK + NAK):
+                machine.output()
+        self.assertEqual(machine.receive(packet_of(b"\0\0\1\0\0"))[-1][0], events.ANSWER)
+
     def test_our_own_refusal_that_is_heard_repeats_nothing(self):
         machine = Machine(256, 992)
         machine.begin(b"\x20")

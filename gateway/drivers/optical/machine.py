@@ -134,8 +134,7 @@ class Machine:
             elif self._state == _RECEIVING:
                 if kind == packets.SPOILED:
                     found.append(self._reject())
-                elif kind == packets.REJECTED and self._due is None and not self._spoiled:
-                    # The acknowledgement was noise. Once we have said NAK, it may be our own that is heard.
+                elif kind == packets.REJECTED and self._is_unheard():
                     self._rejected += 1
                     found.append(self._again())
 
@@ -189,6 +188,11 @@ class Machine:
             return self._give_up()
         self._state = _READY
         return events.SEND, None
+
+    def _is_unheard(self) -> bool:
+        """Whether a NAK may mean that what was taken for an acknowledgement was noise. Once we have said NAK,
+        it may be our own that is heard."""
+        return self._due is None and not self._spoiled and self._tries <= _RETRIES
 
     def _reject(self) -> "Event":
         self._noise = True
