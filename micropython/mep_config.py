@@ -24,6 +24,9 @@ FIELDS: "dict[str, Any]" = {
     "key_file": (str, None),
     "security": (str, DIGEST),
     "key_level": (str, ""),
+    "register": (bool, False),
+    "allow_writes": (bool, False),
+    "power_change_w": (int, 0),
 }
 _LEVELS = {"": None, "mbk": 0, "mak": 1}
 

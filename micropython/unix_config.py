@@ -200,6 +200,11 @@ def make(path: str, log: "Log") -> "tuple[Gateway, int, int]":
         credential = credential_file and problems.of(read_secret, credential_file, "credential")
         name = broker["client_id"]
         broker = make_broker(broker, problems)
+    client = on_demand = None
+    if any(settings.get(field) for field in ("register", "allow_writes", "power_change_w")):
+        from mep_client import make_client
+
+        client, on_demand = make_client(settings, intervals_ms, problems)
     problems.tell()
     meter = MeterSettings(
         settings["name"],
@@ -209,6 +214,8 @@ def make(path: str, log: "Log") -> "tuple[Gateway, int, int]":
         intervals_ms=intervals_ms,
         reads_per_hour=settings["reads_per_hour"],
         idle_s=idle_s,
+        client=client,
+        on_demand=on_demand,
     )
     outbox = MemoryOutbox(settings["outbox_bytes"])
     gateway = Gateway(name, [meter], broker, outbox, log, credential or None)

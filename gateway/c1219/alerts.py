@@ -12,7 +12,7 @@ from ..errors import ProcedureFailed, Refused, TableError
 from ..transmission.model import LOAD_PROFILE, MBUS, PRESENT, Reading, Value
 from .layouts.extended import ET11
 from .layouts.mep_client import ET50, ET71
-from .procedures import Procedures, mep_port, response_table
+from .procedures import mep_port, procedures
 from .readers.common import now
 from .sources import Resolver, name_of
 
@@ -40,7 +40,10 @@ _FLAGS = const(30)  # ET50
 _REGISTERED = const(1)
 _RESPONSES_IN_ET59 = const(2)
 _DELTA_ALERTS = const(8)
-_V3_00 = const(0x3000)  # packed as in BT01.14
+# Packed as in BT01.14; modules number from 1 on and have ET59.
+_V2_00 = const(0x2000)
+_V3_00 = const(0x3000)
+_V3_40 = const(0x3500)
 
 _ENTRY = const(13)  # bytes of ET71
 _UNUSED = const(255)
@@ -70,12 +73,10 @@ class Client:
         self._flags = 0
         self._watched: list[int] = []  # places in ET71
         self._told: dict[int, int] = {}
-        self._calls: Procedures | None = None
 
     async def prepare(self, tables: "Tables") -> None:
         """Register where that has not been done or was lost. Called with each connection, and now and
         then: the meter may forget without a word (ET71 with each power outage)."""
-        self._calls = None
         self._watched = []
         self.problems = {}
         try:
@@ -117,11 +118,12 @@ class Client:
         at: int = _FLAGS
         if await _second(tables):
             at += 35 + 6 * (await tables.get(ET11, "data_sources"))["data_sources"]
-        elif (await tables.dimensions(("firmware",)))["firmware"] >= _V3_00:
+        elif not _V2_00 <= (await tables.dimensions(("firmware",)))["firmware"] < _V3_00:
             # BT08 is everybody's; the guide wants this with each registration (ET50.30.1).
             wanted |= _RESPONSES_IN_ET59
         flags = (await tables.part(ET50, at, 1))[0]
         if flags & wanted != wanted:
+            tables.memo.pop("procedures", None)  # their responses may stand elsewhere from now on
             await tables.meter.write(ET50.table, bytes((flags | wanted,)), at)
             flags = (await tables.part(ET50, at, 1))[0]
             if flags & wanted != wanted:
@@ -151,9 +153,7 @@ class Client:
     async def _end_alert(self, tables: "Tables") -> bool:
         """Before the values are read, so that what changes from then on raises another."""
         try:
-            if self._calls is None:
-                self._calls = Procedures(tables.meter, await response_table(tables))
-            await self._calls.call(_EP39, _CLEAR_DELTA_ALERT)
+            await (await procedures(tables)).call(_EP39, _CLEAR_DELTA_ALERT)
         except LASTING as error:
             self.problems[_POWER] = "the meter goes on alerting: %s" % error
             return False
@@ -197,7 +197,9 @@ async def _second(tables: "Tables") -> int:
 
 
 async def _entries(tables: "Tables") -> "list[Table]":
-    """ET71's; none where the meter lacks it (firmware before 3.40)."""
+    """ET71's; none where the meter lacks it."""
+    if (await tables.dimensions(("firmware",)))["firmware"] < _V3_40:
+        return []
     count = (await tables.get(ET11, "alert_sources"))["alert_sources"]
     if not count:
         return []

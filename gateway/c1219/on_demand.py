@@ -12,7 +12,7 @@ from .._compat import TYPE_CHECKING, const
 from ..errors import ProcedureFailed, Refused, TableError
 from .layouts.devices import ET14
 from .layouts.mep_client import ET15
-from .procedures import Procedures, response_table
+from .procedures import procedures
 
 if TYPE_CHECKING:
     from .layout import Table
@@ -60,8 +60,7 @@ class OnDemand:
             number = self._free(requests)
             words = "device %d" % handle
             try:
-                calls = Procedures(tables.meter, await response_table(tables))
-                await calls.call(_EP19, request(number, handle), 1)
+                await (await procedures(tables)).call(_EP19, request(number, handle), 1)
             except (Refused, TableError, ProcedureFailed) as error:
                 self.problems[words] = "can't be read on demand: %s. It takes the advanced key (MAK)" % error
             else:

@@ -142,6 +142,15 @@ class Procedures:
         raise AssertionError
 
 
+async def procedures(tables: "Tables") -> Procedures:
+    """The meter's procedures; the same for everyone on this connection, so that numbers do not repeat."""
+    memo = tables.memo
+    known: Procedures | None = memo.get("procedures")
+    if known is None:
+        known = memo["procedures"] = Procedures(tables.meter, await response_table(tables))
+    return known
+
+
 def name(procedure: int) -> str:
     return ("EP%02d" if procedure & 0x800 else "BP%02d") % (procedure & 0x7FF)
 

@@ -238,6 +238,7 @@ async def test_all_that_is_wrong_with_a_configuration_is_told_at_once(
 ):
     good = board_settings(tmp_path, 1883, tmp_path / "line")
     wrong = good | {"baud": "9600", "colour": 1, "key_level": "top", "reads_per_hour": 0}
+    wrong |= {"power_change_w": 200, "register": True}
     del wrong["port"]
     code, said = await run_with(application, tmp_path, wrong)
     assert code == 2
@@ -248,6 +249,8 @@ async def test_all_that_is_wrong_with_a_configuration_is_told_at_once(
         "colour: there is no such field",
         'key_level: takes "mbk" or "mak", or is left out',
         "port: has to be given",
+        'power_change_w: needs "register": true and "allow_writes": true: the meter tells changes only to its '
+        "client, which writes what is to be watched",
         "reads_per_hour: takes 1 to 3600000",
     ]
     secret(tmp_path / "credential", CREDENTIAL)
