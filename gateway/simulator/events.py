@@ -96,7 +96,7 @@ class EventLogs:
 
 def bt70(g: Generation) -> bytes:
     """The most the logs can have; the alternate one is not in it. Before 2.12 it is where one looks for the
-    dimensions in use (optical guide, "Reading the Event Log"): there the log has no more room than it uses."""
+    dimensions in use (optical guide, "Reading the Event Log"): there the log has just that room."""
     return _dimensions(max(g.events, 200) if g.number >= (2, 12) else g.events, g)
 
 

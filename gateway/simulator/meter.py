@@ -298,6 +298,7 @@ class VirtualMeter:
         server = OpticalServer(
             self.image, keys, shared=not g.gen4, denial=lambda: port_settings.denial_of_service(self.image, g)
         )
+        server.session.refused = lambda: self.happen("set_alarm", "invalid password")
         port = OpticalChannel(server, self.faults, self.supply)
         if not g.gen4:
             self.ports[0].optical = port

@@ -31,11 +31,14 @@ FIRST_PACKETS = (NAKED, LOST, HEARD)
 @dataclass(frozen=True)
 class DenialOfService:
     """ET51 (ET55 on meters with two MEP clients): after `session_ms` a session is ended, if `enabled`, and
-    for `hold_off_ms` none can begin."""
+    for `hold_off_ms` none can begin. More than `failures` wrong passwords in a row lock the port for
+    `lock_ms`, if any are limited at all (ET55, firmware 4.30)."""
 
     enabled: bool
     session_ms: int
     hold_off_ms: int
+    failures: int = 0
+    lock_ms: int = 0
 
 
 class OpticalServer:
@@ -99,6 +102,9 @@ class OpticalServer:
         """What is due without a byte arriving; sessions end here."""
         if not self._switched:
             return []
+        if now_ms < self._held_off_until:
+            self._end()
+            return []
         denial = self._denial()
         if denial.enabled and now_ms - self._begun_ms >= denial.session_ms:
             self._end()
@@ -154,6 +160,10 @@ class OpticalServer:
         self.requests += 1
         self._image.channel = OPTICAL_CHANNEL
         response = self.session.answer(message)
+        denial = self._denial()
+        if denial.failures and self.session.failures > denial.failures:
+            self.session.failures = 0
+            self._held_off_until = self._last_ms + denial.lock_ms
         wait = self.session.wait_ms
         self._quiet_ms = self.traffic_ms if wait is None else max(wait, self.traffic_ms)
         return response

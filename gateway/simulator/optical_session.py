@@ -139,6 +139,9 @@ class OpticalSession:
         self.packet_bytes = packet_bytes
         self.packets = packets
         self.bauds = bauds
+        # Wrong passwords since the last right one, in whichever session; `refused` hears of each.
+        self.failures = 0
+        self.refused: Callable[[], None] = lambda: None
         self.reset()
 
     def reset(self) -> None:
@@ -248,6 +251,9 @@ class OpticalSession:
         if len(message) != 1 + PASSWORD_BYTES:
             return bytes([ERROR])
         self.rights = self._keys.rights(message[1:])
+        self.failures = 0 if self.rights else self.failures + 1
+        if not self.rights:
+            self.refused()
         return bytes([OK if self.rights else INSUFFICIENT_CLEARANCE])
 
     def _logoff(self, message: bytes) -> bytes:

@@ -25,6 +25,8 @@ _REQUIRE_TLS = 8 * _FREE_TEXTS + 98
 # ET29.0.23: the port of MEP client 2 is there. ET54.0.8: two clients, each with its port.
 _SECOND_PORT = 0x80
 _MULTIPLE = 0x01
+# ET55: wrong passwords that the optical port allows in a row, and the minutes it is locked for then.
+_ET55_LOCKOUT = 22
 # ET55, behind the energy unit: the optical port's limits on meters with two MEP clients.
 _ET55_OPTICAL = 41
 # ET51 and ET55: the limits are to be kept; in seconds, of a session and of the pause after it.
@@ -73,4 +75,7 @@ def denial_of_service(image: Image, g: Generation) -> DenialOfService:
         held = image.read(et(51))
         flags, limits = held[0], held[4:8]
     session, pause = int.from_bytes(limits[:2], "little"), int.from_bytes(limits[2:], "little")
-    return DenialOfService(bool(flags & _LIMITED), 1000 * session, 1000 * pause)
+    failures, minutes = (
+        image.read(et(55))[_ET55_LOCKOUT : _ET55_LOCKOUT + 2] if g.number >= (4, 30) else (0, 0)
+    )
+    return DenialOfService(bool(flags & _LIMITED), 1000 * session, 1000 * pause, failures, 60_000 * minutes)

@@ -442,6 +442,37 @@ def test_limits_of_a_session_come_from_the_meters_tables() -> None:
     assert optical.send(IDENTIFY) == NAK
 
 
+@pytest.mark.parametrize("firmware", ["3.10", "4.30"])
+def test_a_wrong_password_is_an_alarm(firmware: str) -> None:
+    meter = virtual(firmware)
+    assert meter.optical is not None
+    assert not meter.image.read(3)[5] & 1
+    OpticalProbe(meter.optical).open()
+    assert not meter.image.read(3)[5] & 1
+    optical = OpticalProbe(meter.optical, 10_000)
+    optical.ask(b"\x20")
+    optical.ask(logon())
+    assert optical.ask(security(b"wrong")) == b"\x03"
+    assert meter.image.read(3)[5] & 1
+
+
+def test_too_many_wrong_passwords_lock_the_port() -> None:
+    """ET55.22 allows so many in a row, ET55.23 is in minutes (MEP guide, chapter 4)."""
+    meter = virtual("4.30")
+    assert meter.optical is not None
+    meter.image.write(et(55), 22, b"\x02\x01")
+    optical = OpticalProbe(meter.optical)
+    optical.ask(b"\x20")
+    optical.ask(logon())
+    for password, answer in ((b"a", 3), (b"b", 3), (PASSWORD, 0), (b"a", 3), (b"b", 3), (b"c", 3)):
+        assert optical.ask(security(password)) == bytes([answer])
+    assert optical.send(packet(full_read(1), optical.toggle)) == b""
+    optical.now_ms = 59_999
+    assert optical.send(IDENTIFY) == b""
+    optical.now_ms = 60_000
+    assert optical.send(IDENTIFY)[:1] == ACK
+
+
 # Anything at all.
 
 
