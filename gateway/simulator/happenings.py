@@ -76,9 +76,11 @@ def _schedule_client(
     meter.clients.set_schedule(client, frequency, hour, minute, day)
 
 
-def _configure_profile(meter: "VirtualMeter", _run_ms: int, sets: int, blocks: int = 40) -> None:
+def _configure_profile(
+    meter: "VirtualMeter", _run_ms: int, sets: int, blocks: int = 40, extras: bool = False
+) -> None:
     known = profile_tables.sets_of(meter.generation)
-    meter.take_profile(standard(known, sets, blocks=blocks))
+    meter.take_profile(standard(known, sets, end_readings=extras, scaling=extras, blocks=blocks))
 
 
 def _configure_registers(meter: "VirtualMeter", _run_ms: int, summations: int, demands: int) -> None:

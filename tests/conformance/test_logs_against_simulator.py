@@ -5,13 +5,12 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway import clock as time_seam
-from gateway.c1219.readers import alarms, events, mbus
+from gateway.c1219.readers import alarms, events
 from gateway.c1219.tables import Tables
 from gateway.simulator.generations import GENERATIONS, generation
 from gateway.simulator.meter import VirtualMeter
-from gateway.transmission.mbus import enrich
 from gateway.transmission.model import Event
-from tests.fake_meter import FakeMeter, by_name, run
+from tests.fake_meter import FakeMeter, run
 
 START_MS = 1_720_000_000_000  # 2024-07-03, a summer's day
 MINUTE_MS = 60_000
@@ -140,44 +139,3 @@ def test_alarms_set_and_cleared(now, firmware):
     changes = world.truth()["alarms"][before:]
     assert {(8 * change["byte"] + change["bit"], int(change["set"])) for change in changes} <= set(found)
     assert len(found) == len(changes)
-
-
-@pytest.mark.parametrize("firmware", GENERATIONS)
-def test_all_telegrams(now, firmware):
-    world = World(now, firmware, life="quiet")
-    found = [item for item in world.through(30, 60, mbus) if item.stored]
-    truth = world.truth()["mbus"]
-    assert len(truth) > 2
-    said = [
-        (
-            by_name(reading)["OSGP_mbus_handle"].mantissa,
-            by_name(reading)["OSGP_mbus_telegram"].text,
-            instant(reading.time.seconds + 60 * reading.time.offset)[:-1],
-        )
-        for reading in found
-    ]
-    assert len(set(said)) == len(said)
-    assert sorted(said) == sorted((r["handle"], r["telegram"] + "00", r["stamp"]) for r in truth)
-    for reading in found:
-        values = by_name(enrich(reading))
-        assert "OSGP_mbus_serial_number" in values and not enrich(reading).faults
-        assert "WATER_volume_of_water" in values or "OSGP_heat_energy" in values
-
-
-@pytest.mark.parametrize("firmware", ["3.70", "4.30"])
-def test_power_outages(now, firmware):
-    world = World(now, firmware, life="none")
-    for seconds in (5, 90, 7200):
-        now["ms"] += 60 * MINUTE_MS
-        world.meter.happen("cut_power", seconds)
-        now["ms"] += seconds * 1000 + MINUTE_MS
-    found = [item for item in world.drain(events) if not isinstance(item, Event)]
-    truth = world.truth()["outages"]
-    assert len(truth) == 3
-    assert [instant(reading.time.seconds) for reading in found] == [outage["end"] for outage in truth]
-    for reading, outage in zip(found, truth, strict=True):
-        end = datetime.fromisoformat(outage["end"])
-        start = datetime.fromisoformat(outage["start"])
-        values = by_name(reading)
-        assert values["OSGP_power_outage_duration"].mantissa == (end - start).total_seconds()
-        assert datetime.fromisoformat(values["OSGP_power_outage_start"].text) == start
