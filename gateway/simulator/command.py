@@ -193,6 +193,8 @@ def simulate(
     faults = LineFaults.parse(fault) if fault is not None else None
     if truth_file is not None and not truth_file.absolute().parent.is_dir():
         raise ConfigurationError("--truth %s: there is no such directory" % truth_file)
+    # What it has lived through is worked out now: who has just been told where to connect does not wait.
+    meter.supply()
     told = truth.Recurrent(meter, truth_file) if truth_file is not None else None
     try:
         asyncio.run(_serve(lines, _Pace(paced=paced, speed=speed, faults=faults), told))

@@ -21,7 +21,6 @@ LOGOFF = 0x52
 NEGOTIATE = 0x60
 _NEGOTIATE_LAST = 0x6B
 WAIT = 0x70
-_OTHER_READS_AND_WRITES = frozenset([*range(0x31, 0x3F), *range(0x41, 0x4F)])
 
 # Response codes.
 OK = 0x00
@@ -193,7 +192,7 @@ class OpticalSession:
             return self._read(message)
         if code in (FULL_WRITE, PARTIAL_WRITE):
             return self._write(message)
-        return bytes([NOT_SUPPORTED if code in _OTHER_READS_AND_WRITES else ERROR])
+        return bytes([NOT_SUPPORTED])
 
     def _identify(self, message: bytes) -> bytes:
         if self.state != BASE:

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConfigurationError
+from gateway.simulator import command
+from gateway.simulator.calendar import DAY_MS
 from gateway.simulator.command import simulate
 from gateway.simulator.security import parse_key
 from tests.mep_probe import KEY, opened, read_message, request
@@ -95,6 +97,25 @@ def test_truth_is_written_at_the_end(
     ]
     assert len(told["load_profile"]["intervals"]) == 96
     assert list(tmp_path.glob("truth*")) == [truth]
+
+
+def test_the_past_is_lived_before_anyone_can_connect(key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meters = []
+
+    class Kept(command.VirtualMeter):
+        def __init__(self, *keys, **options) -> None:
+            super().__init__(*keys, **options)
+            meters.append(self)
+
+    async def served(*_arguments: object) -> None:
+        (meter,) = meters
+        assert meter.life.now_ms - meter.world.start_ms >= 2 * DAY_MS
+        assert len(meter.life.recorded()) == 2 * 96
+
+    monkeypatch.setattr(command, "VirtualMeter", Kept)
+    monkeypatch.setattr(command, "_serve", served)
+    simulate(key_file=key_file, history=2, start="2024-06-14T00:00:00Z")
+    assert meters
 
 
 def test_truth_is_written_now_and_then(
