@@ -5,7 +5,7 @@ import unittest
 from gateway.c1219.readers import events
 from gateway.c1219.tables import Tables
 from gateway.errors import TableError
-from gateway.transmission import registry
+from gateway.transmission import frames, registry
 from gateway.transmission.ids import event_id
 from tests.fake_logs import Counter, EventLog, bt71
 from tests.fake_meter import FakeMeter, bt01, put, run, standard
@@ -39,9 +39,10 @@ class World:
         self.got = []
         self.seconds = 0
 
-    def log(self, which=0, code=None):
+    def log(self, which=0, code=None, number=None):
         self.seconds += 7
-        return self.logs[which].log(self.seconds % 4000 if code is None else code, self.seconds)
+        code = self.seconds % 4000 if code is None else code
+        return self.logs[which].log(code, self.seconds, None, number)
 
     def both(self):
         """An event that is in both logs, once numbered."""
@@ -193,6 +194,13 @@ class TestOneLog(unittest.TestCase):
         world.cursor = events.since(1704067200 + 200)
         self.assertEqual([item[0] for item in world.drain()], [2, 3, 4, 5])
 
+    def test_numbers_that_a_log_can_not_have(self):
+        world = World()
+        for number in (0xFFFE, 0xFFFF, 0, 1):
+            world.log(number=number)
+        put(world.primary.data, 5, 0x10007, 4)
+        self.assertEqual([item[0] & 0xFFFF for item in world.drain()], [0xFFFE, 0xFFFF, 0, 1])
+
     def test_a_log_of_no_entries(self):
         world = World(primary=0, alternate=4)
         world.log(1)
@@ -256,6 +264,28 @@ class TestTwoLogs(unittest.TestCase):
         world.both()
         self.assertEqual(world.drain(), world.truth())
         self.assertEqual(len(world.got), 4)
+
+    def test_numbers_begin_again_behind_32_bits(self):
+        for first in (0xFFFFFFF0, 0xFFFFFFFD, 0xFFFFFFFF):
+            for chunk in (1, 3, 9):
+                world = World(alternate=10, start=first - 1, max_read=48)
+                logged = []
+                for i in range(36):
+                    world.counter.value &= 0xFFFFFFFF
+                    logged.append(world.log(i * i % 7 % 2))
+                    if i % chunk == chunk - 1:
+                        world.drain()
+                world.drain()
+                self.assertEqual([entry(event)[1:] for event in world.got], [one[1:] for one in logged])
+                self.assertEqual(
+                    [event.sequence for event in world.got], [one[0] & 0xFFFFFFFF for one in logged]
+                )
+                self.assertFalse(any(event.faults for event in world.got))
+                frame = frames.encode(METER, 1, 1, world.got)
+                self.assertEqual(
+                    [one.sequence for one in frames.decode(frame, METER).items],
+                    [one.sequence for one in world.got],
+                )
 
     def test_a_log_that_was_idle_for_more_than_16_bits_of_numbers(self):
         # The low 16 bits of an entry (BT74) do not tell how far the other log counted meanwhile.

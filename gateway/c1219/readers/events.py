@@ -68,7 +68,8 @@ class _Cursor:
     def pack(self) -> bytes:
         flags = 0 if self.top is None else _TOP
         raw = self.since.to_bytes(4, "little")
-        raw += (self.top or 0).to_bytes(4, "little") + (self.floor or 0).to_bytes(4, "little")
+        for number in (self.top, self.floor):
+            raw += ((number or 0) & 0xFFFFFFFF).to_bytes(4, "little")
         marks = b""
         for i in range(2):
             if self.marks[i]:
@@ -120,6 +121,16 @@ async def _logs(tables: "Tables") -> "tuple[list[Ring], bool]":
     return rings, forever
 
 
+def _near(number: int, base: int) -> int:
+    """A number of 32 bits, as the one next to `base` that ends so: beyond the last one numbers go on."""
+    return base + ((number - base + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+
+
+async def _head(ring: Ring, base: "int | None") -> "Head":
+    valid, last, number = await ring.head()
+    return valid, last, number if base is None else _near(number, base)
+
+
 async def _part(tables: "Tables", ring: Ring, mark: bytes, head: "Head") -> "tuple[list[Entry], int, bool]":
     """Entries behind the mark, how many are left behind these, whether the marked entry is still there."""
     first, number, known = await ring.unread(head, mark)
@@ -128,17 +139,14 @@ async def _part(tables: "Tables", ring: Ring, mark: bytes, head: "Head") -> "tup
     entries: list[Entry] = []
     if count > 0:
         raw = await ring.read(first, 0, count * ring.size)
-        before = mark_sequence(mark) if known else -1
+        before = _near(mark_sequence(mark), head[2]) if known else None
         for i in range(count):
             entry = raw[i * ring.size : (i + 1) * ring.size]
             low = entry[6] | entry[7] << 8
-            if before < 0:  # the oldest: within 65,536 of the newest
+            if before is None:  # the oldest: within 65,536 of the newest
                 before = head[2] - (head[2] - low & 0xFFFF)
-                before = low if before < 0 else before
             else:
                 before += (low - before - 1 & 0xFFFF) + 1
-            if before > 0xFFFFFFFF:
-                raise TableError("%s counts beyond 32 bits" % ring.name)
             entries.append((before, first + i, entry))
         # The newest has the header's number: what that adds came while this log was idle.
         missing = head[2] - entries[-1][0]
@@ -151,9 +159,11 @@ async def _parts(tables: "Tables", rings: "list[Ring]", cursor: _Cursor) -> "Par
     """What each log has behind its mark, all of one moment: entries, whether the marks still stand, the
     number up to which nothing is missing (None: all), whether there is more, and the headers. None when the
     logs moved too much meanwhile."""
-    heads = []
+    heads: list[Head] = []
+    base = cursor.top
     for ring in rings:
-        heads.append(await ring.head())
+        heads.append(await _head(ring, base))
+        base = heads[0][2] if base is None else base
     parts = []
     marks = []
     ends: list[int] = []
@@ -169,7 +179,7 @@ async def _parts(tables: "Tables", rings: "list[Ring]", cursor: _Cursor) -> "Par
         return parts, marks, None, False, heads
     for i in range(len(rings)):
         ring, before = rings[i], heads[i]
-        after = await ring.head()
+        after = await _head(ring, before[2])
         if after != before:
             # What this log got meanwhile may be older than what another log was read with.
             more = True
@@ -199,7 +209,7 @@ def _events(
         if top is not None and number <= top:
             continue  # in both logs, or known although the log was laid out anew
         faults = []
-        if top is not None and number > top + 1 and number > (cursor.floor or 0):
+        if top is not None and number > top + 1 and number > _near(cursor.floor or 0, number):
             faults.append(fault("OSGP_events_lost"))
         cursor.top = number
         event = _event(entry, faults)
@@ -220,7 +230,14 @@ def _event(entry: "Entry", faults: "list[int | str]") -> Event:
     if seconds is None:
         faults.append(fault("OSGP_stamp_invalid"))
     return Event(
-        EVENT, time, fields["code"], entry[0], fields["time"], raw[_ENTRY_SIZE:], faults, fields["user"]
+        EVENT,
+        time,
+        fields["code"],
+        entry[0] & 0xFFFFFFFF,
+        fields["time"],
+        raw[_ENTRY_SIZE:],
+        faults,
+        fields["user"],
     )
 
 
