@@ -41,7 +41,7 @@ def reader(kind: int) -> "tuple[Read, Since]":
     return read, since
 
 
-def _note(word: str, kind: int, meter: bytes) -> bytes:
+def note_name(word: str, kind: int, meter: bytes) -> bytes:
     return ("%s/%s/" % (word, model.KIND_NAMES[kind])).encode() + meter
 
 
@@ -53,8 +53,8 @@ class Pass:
     def __init__(self, outbox: "Outbox", kind: int, meter: bytes) -> None:
         self._outbox = outbox
         self._kind = kind
-        self._name = _note("cursor", kind, meter)
-        self._again_name = _note("again", kind, meter)
+        self._name = note_name("cursor", kind, meter)
+        self._again_name = note_name("again", kind, meter)
         self._again: bytes | None = None
         self._since = 0
         self._cursor: bytes | None = None
@@ -91,9 +91,9 @@ class Pass:
 def rewind(outbox: "Outbox", meter: bytes, since: int) -> None:
     """The receiver has lost what it stored after `since` (UTC seconds): it is read once more."""
     for kind in KINDS:
-        if outbox.note(_note("cursor", kind, meter)) is None:
+        if outbox.note(note_name("cursor", kind, meter)) is None:
             continue  # never read, so it begins with the oldest anyway
-        name = _note("again", kind, meter)
+        name = note_name("again", kind, meter)
         note = outbox.note(name)
         outbox.set_note(name, pack([since if note is None else min(since, unpack(note)[0]), None]))
 
@@ -102,6 +102,6 @@ def drop(outbox: "Outbox", meter: bytes) -> None:
     """Another meter hangs there now: nothing of it was read."""
     for kind in KINDS:
         for word in ("cursor", "again"):
-            name = _note(word, kind, meter)
+            name = note_name(word, kind, meter)
             if outbox.note(name) is not None:
                 outbox.set_note(name, None)

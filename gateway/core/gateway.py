@@ -84,9 +84,10 @@ class Gateway:
 
     def _rewind(self, meter_id: bytes, since: int) -> None:
         from .cursors import rewind
+        from .horizon import go_back
 
         # Of a meter, too, that has not yet said who it is since the start.
-        rewind(self.outbox, meter_id, since)
+        rewind(self.outbox, meter_id, go_back(self.outbox, meter_id, since))
         for meter in self.meters:
             if meter.meter_id == meter_id:
                 meter.read_again()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..c1219.readers.identity import Identity
     from ..c1219.tables import Tables
     from ..meter import Meter
+    from .horizon import Horizon
     from .outbox import Outbox
     from .scheduler import Job
     from .supervisor import Log, Worker
@@ -137,6 +138,8 @@ class MeterTask:
         self.last_ms: dict[int, int] = {}
         self.problems: dict[int, str] = {}
         self.bad_answers = 0
+        self._horizon: Horizon | None = None
+        self._place = -1  # of the newest frame
         self.scheduler = Scheduler(schedule.jobs(settings.intervals_ms))
         self.bucket = Bucket(settings.reads_per_hour)
         self._outbox = outbox
@@ -205,9 +208,11 @@ class MeterTask:
         self._wake.set()
 
     def _drop_cursors(self, meter_id: bytes) -> None:
-        from .cursors import drop
+        from . import cursors, horizon
 
-        drop(self._outbox, meter_id)
+        cursors.drop(self._outbox, meter_id)
+        horizon.drop(self._outbox, meter_id)
+        self._horizon = None
 
     async def _leave_alone(self, worker: "Worker") -> None:
         """Waits while the time of day is one in which the port is left alone."""
@@ -371,6 +376,7 @@ class MeterTask:
 
         assert self.meter_id is not None
         going = Pass(self._outbox, job.kind, self.meter_id)
+        began = clock.utc_ms() // 1000
         # Should this step fail: one day's self-reads do not wait for the next day.
         job.more_ms = clock.utc_ms() + _TRY_AGAIN_MS
         answers_in = await self._ask_devices(tables) if job.kind == model.MBUS else None
@@ -380,7 +386,14 @@ class MeterTask:
             _forget_readers()
         if not read:
             return
-        job.more_ms = 0 if going.done() else None
+        more = going.done()
+        job.more_ms = 0 if more else None
+        if self._horizon is None or self._horizon.meter != self.meter_id:
+            from .horizon import Horizon
+
+            self._horizon = Horizon(self._outbox, self.meter_id)
+        self._horizon.place = self._place
+        self._horizon.step(job.kind, began, more)
         if answers_in is not None and job.more_ms is None:
             job.more_ms = clock.utc_ms() + answers_in
         step = going.step
@@ -406,11 +419,11 @@ class MeterTask:
         cls = model.CLASS_OF_KIND[kind]
         items = mark(items, self._meter)
         try:
-            self._outbox.append(meter_id, cls, _encoder(meter_id, items))
+            self._place = self._outbox.append(meter_id, cls, _encoder(meter_id, items)).place
         except FrameError:
             # Seldom, so that the effort of splitting is not spent on each reading.
             for part in frames.split(items):
-                self._outbox.append(meter_id, cls, _encoder(meter_id, part))
+                self._place = self._outbox.append(meter_id, cls, _encoder(meter_id, part)).place
 
     def status(self) -> "dict[str, Any]":
         """See Gateway.status."""

@@ -2,7 +2,7 @@
 
 from gateway import clock
 from gateway.c1219.readers.common import Step
-from gateway.core import cursors, schedule
+from gateway.core import cursors, horizon, schedule
 from gateway.core.memory_outbox import MemoryOutbox
 from gateway.errors import LinkError, OutboxError, Refused
 from gateway.transmission import frames, ids, model
@@ -299,6 +299,22 @@ class TestRewind(CursorBench):
 
         self.run_bench(script, intervals_ms=self.only(model.EVENT))
         self.assertEqual(sorted(set(self.times(model.EVENT))), log.times)
+
+    def test_the_task_notes_how_far_back_that_would_be(self):
+        self.logs[model.EVENT] = Log(model.EVENT, backlog(20))
+
+        async def script(worker):
+            await self.clock.advance(30 * MINUTE)
+            at = self.clock.utc // 1000
+            self.assertEqual(horizon.go_back(self.outbox, METER, at), 0)  # nothing has its receipt
+            count = len(self.of_kind(model.EVENT))
+            self.outbox.forget(METER, 0, self.outbox.epoch, 0, count - 1)
+            self.outbox.forget(METER, 2, self.outbox.epoch, 0, 0)  # who the meter is
+            await self.clock.advance(31 * MINUTE)
+            at = self.clock.utc // 1000
+            self.assertTrue(at - 90000 < horizon.go_back(self.outbox, METER, at) <= at - 86400)
+
+        self.run_bench(script, intervals_ms=self.only(model.EVENT))
 
     def test_twice_lost_begins_at_the_earlier(self):
         log = self.logs[model.EVENT] = Log(model.EVENT, backlog(40))

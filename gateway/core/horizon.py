@@ -1,0 +1,145 @@
+"""How far back a meter has to be read again when the receiver's storage goes back (docs/custody.md).
+
+What was without a receipt at that time may be much older than that time: a backlog in the outbox, or one that
+was still in the meter. So each hour a note says up to when everything had its receipt. Notes only err to the
+safe side: what is read once more has the same ids.
+"""
+
+from .. import clock
+from .._compat import TYPE_CHECKING, const
+from ..transmission.model import PRESENT_CLASS
+from ..transmission.packer import pack, unpack
+from .cursors import KINDS, note_name
+
+if TYPE_CHECKING:
+    from .outbox import Outbox
+
+_HOUR_S = const(3600)
+_SOON_S = const(60)
+# The meter's clock may be wrong, and devices answer late: what it stored so many seconds ago counts as new.
+_MARGIN_S = const(86400)
+# More notes than this are thinned out, and the older they are the more.
+_MAX_NOTES = const(48)
+
+
+def _name(meter: bytes) -> bytes:
+    return b"horizon/" + meter
+
+
+def _notes(outbox: "Outbox", meter: bytes) -> "list[tuple[int, int]]":
+    """(when it was noted, up to when everything had its receipt), in the order of writing, UTC seconds."""
+    raw = outbox.note(_name(meter))
+    flat = unpack(raw) if raw is not None else []
+    return [(flat[i], flat[i + 1]) for i in range(0, len(flat), 2)]
+
+
+def _write(outbox: "Outbox", meter: bytes, notes: "list[tuple[int, int]]") -> None:
+    flat: list[int] = []
+    for note in notes:
+        flat.extend(note)
+    outbox.set_note(_name(meter), pack(flat))
+
+
+def _thin(notes: "list[tuple[int, int]]") -> "list[tuple[int, int]]":
+    """Within bounds: without the one that is nearest to its neighbours, for its age; never the oldest."""
+    if len(notes) <= _MAX_NOTES:
+        return notes
+    newest = notes[-1][0]
+    chosen, gap, age = 1, 1, 0
+    for i in range(1, len(notes) - 1):
+        its_gap = notes[i + 1][0] - notes[i - 1][0]
+        its_age = newest - notes[i][0] + 1
+        if its_gap * age < gap * its_age or not age:
+            chosen, gap, age = i, its_gap, its_age
+    return notes[:chosen] + notes[chosen + 1 :]
+
+
+def go_back(outbox: "Outbox", meter: bytes, since: int) -> int:
+    """The time from which on all is to be read again, when the receiver has what it committed until `since`;
+    0: from the oldest on. Earlier notes are lowered to there: what is lost now was lost at their time."""
+    notes = _notes(outbox, meter)
+    back = 0
+    for noted, receipted in notes:
+        if noted > since:
+            break
+        back = receipted
+    if notes:
+        _write(outbox, meter, [(noted, min(receipted, back)) for noted, receipted in notes])
+    return back
+
+
+def drop(outbox: "Outbox", meter: bytes) -> None:
+    """Another meter hangs there now."""
+    if outbox.note(_name(meter)) is not None:
+        outbox.set_note(_name(meter), None)
+
+
+class Horizon:
+    """Writes one meter's notes. `place`: of the newest frame appended for it."""
+
+    def __init__(self, outbox: "Outbox", meter: bytes) -> None:
+        self.meter = meter
+        self.place = -1
+        self._outbox = outbox
+        self._reached: dict[int, int] = {}  # by kind: everything until then is in the outbox
+        # (place, until when everything was in frames up to there), ascending
+        self._marks: list[tuple[int, int]] = []
+        self._next = 0
+
+    def step(self, kind: int, began: int, more: bool) -> None:
+        """The outbox has what was read of a kind from `began` (UTC seconds) on; `more`: not all."""
+        if not more:
+            self._reached[kind] = began - _MARGIN_S
+        now = clock.utc_ms() // 1000
+        if now >= self._next or now < self._next - _HOUR_S:
+            self._note(now)
+
+    def _note(self, now: int) -> None:
+        notes = _notes(self._outbox, self.meter)
+        known = notes[-1][1] if notes else 0
+        read = self._all_read(known)
+        oldest = self._oldest()
+        # What was pending before the first frame of this run is older than what is read now.
+        if self.place >= 0 or oldest is None:
+            if self._marks and self._marks[-1][0] == self.place:
+                self._marks.pop()
+            self._marks = _thin(self._marks + [(self.place, read)])
+        receipted = read
+        if oldest is None:
+            self._marks = self._marks[-1:]
+        else:
+            receipted = known
+            while len(self._marks) > 1 and self._marks[1][0] < oldest:
+                self._marks = self._marks[1:]
+            if self._marks and self._marks[0][0] < oldest:
+                receipted = self._marks[0][1]
+        if receipted <= 0:
+            self._next = now + _SOON_S
+            return
+        self._next = now + _HOUR_S
+        # Where the clock was set back, earlier notes are not from a later time.
+        notes = [(min(noted, now), until) for noted, until in notes]
+        _write(self._outbox, self.meter, _thin(notes + [(now, receipted)]))
+
+    def _all_read(self, known: int) -> int:
+        """Until when everything of all kinds is in the outbox; a kind never read needs no way back."""
+        read = -1
+        for kind in KINDS:
+            if self._outbox.note(note_name("cursor", kind, self.meter)) is None:
+                continue
+            reached = self._reached.get(kind, known)
+            again = self._outbox.note(note_name("again", kind, self.meter))
+            if again is not None:
+                reached = min(reached, unpack(again)[0])
+            read = reached if read < 0 else min(read, reached)
+        return max(read, 0)
+
+    def _oldest(self) -> "int | None":
+        """The place of the oldest pending frame of what has a cursor; registers, in the class of M-Bus
+        telegrams, count as well."""
+        found = None
+        for cls in range(PRESENT_CLASS):
+            entry = self._outbox.following(self.meter, cls, -1)
+            if entry is not None and (found is None or entry.place < found):
+                found = entry.place
+        return found
