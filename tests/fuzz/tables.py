@@ -7,7 +7,9 @@ import zlib
 from collections.abc import Callable, Coroutine
 
 import gateway.c1219.layouts
+from gateway.c1219.alerts import Client
 from gateway.c1219.layout import Layout
+from gateway.c1219.on_demand import OnDemand
 from gateway.c1219.tables import Tables
 from gateway.core import cursors
 from gateway.errors import GatewayError, NoAnswer, Refused
@@ -109,6 +111,10 @@ class Told(Meter):
                 data[first - offset : last - offset] = part[first - at : last - at]
         return bytes(data)
 
+    async def write(self, table: int, data: bytes, offset: int | None = None) -> None:
+        if table == 7:
+            raise Refused("no procedures", 3, table)
+
 
 class Heard(Meter):
     """The virtual meter; notes as segments what it says."""
@@ -119,6 +125,10 @@ class Heard(Meter):
         self.resyncs = None
         self.meter = meter
         self.told: dict[tuple[int, int], bytes] = {}
+        self.pinned: dict[tuple[int, int], bytes] = {}
+
+    async def write(self, table: int, data: bytes, offset: int | None = None) -> None:
+        raise Refused("not now", 3, table)
 
     async def read(self, table: int, offset: int | None = None, count: int | None = None) -> bytes:
         try:
@@ -128,15 +138,12 @@ class Heard(Meter):
                 data = self.meter.image.read_part(table, offset, count)[1]
         except KeyError:
             raise Refused("no such table", 5, table) from None
-        data += bytes((count or 0) - len(data))
+        data = self.pinned.get((table, offset), data + bytes((count or 0) - len(data)))
         self.told[(table, offset)] = data
         return data
 
     def segments(self) -> bytes:
-        return b"".join(
-            table.to_bytes(2, "big") + offset.to_bytes(3, "big") + len(data).to_bytes(2, "big") + data
-            for (table, offset), data in self.told.items()
-        )
+        return b"".join(segment(table, offset, data) for (table, offset), data in self.told.items())
 
 
 def now(coroutine: Coroutine) -> object:
@@ -172,7 +179,41 @@ def reader_decoders() -> list[Decoder]:
         read = cursors.reader(kind)[0]
         name = f"reader {model.KIND_NAMES[kind]}"
         found.append(Decoder(name, step_feed(read), step_seeds(read), longest=14000, memory=1 << 22))
+    found.append(Decoder("mep client", mep_client, mep_client_seeds(), longest=6000, memory=1 << 21))
     return found
+
+
+def mep_client(data: bytes) -> None:
+    """Registration, what an alert tells, and on-demand requests; no procedure is allowed."""
+    client, on_demand = Client(200), OnDemand(3600)
+    tables = Tables(Told(data))
+    now(client.prepare(tables))
+    for _ in range(2):
+        sent(list(now(client.serve(tables))[0]))
+        now(on_demand.ask(tables))
+        on_demand._asked_s = dict.fromkeys(on_demand._asked_s, 0)
+
+
+def mep_client_seeds() -> list[bytes]:
+    seeds = []
+    for meter in meters():
+        for flags in (0, 0x0B):
+            heard = Heard(meter)
+            # Registered already, watching power, alerting.
+            heard.pinned = {(2098, 30): bytes((flags,)), (2061, 272): b"\x1b"}
+            tables = Tables(heard)
+            client = Client(200)
+            now(client.prepare(tables))
+            now(client.serve(tables))
+            now(OnDemand(3600).ask(tables))
+            seeds.append(heard.segments())
+            watching = b"\x08\0\xc8\0" + bytes(9) + b"\x09\0\xc8\0" + bytes(9) + bytes(104)
+            seeds.append(seeds[-1] + segment(2119, 0, watching))
+    return seeds
+
+
+def segment(table: int, offset: int, data: bytes) -> bytes:
+    return table.to_bytes(2, "big") + offset.to_bytes(3, "big") + len(data).to_bytes(2, "big") + data
 
 
 def plain(kind: int) -> Callable:

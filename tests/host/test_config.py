@@ -342,6 +342,45 @@ class TestOptical:
         assert any("secrets never stand in this file" in line for line in told)
 
 
+class TestWrites:
+    """Nothing is written to a meter unless the file says so, and `check` says what."""
+
+    ALL = "register = true\nallow_writes = true\npower_change_w = 200\n"
+
+    def summary(self, directory: Path, more: str) -> list[str]:
+        load(directory, MINIMAL + more)
+        lines = check.summary(directory / "gateway.toml")
+        return [line.strip() for line in lines if "write" in line or "procedure" in line]
+
+    def test_what_is_written(self, directory: Path):
+        for more in ("", "allow_writes = true\n", '[meter.schedule]\nmbus = "2h"\n'):
+            assert self.summary(directory, more) == ["writes nothing to the meter"]
+        (line,) = self.summary(directory, "register = true\n")
+        assert "registration" in line
+        lines = self.summary(directory, self.ALL + '[meter.schedule]\nmbus = "10min"\n')
+        assert [word in line for word, line in zip(("ET50", "200 W", "every 1h"), lines, strict=True)] == [
+            True
+        ] * 3
+
+    def test_the_service_takes_them(self, directory: Path):
+        section = load(directory, MINIMAL).meter[0]
+        assert (section.registers, section.allow_writes, section.on_demand_ms) == (False, False, 0)
+        section = load(directory, MINIMAL + self.ALL + '[meter.schedule]\nmbus = "2h"\n').meter[0]
+        assert (section.registers, section.power_change_w, section.on_demand_ms) == (True, 200, 7_200_000)
+
+    def test_contradictions(self, directory: Path):
+        found = faults(directory, MINIMAL + "power_change_w = 200\n")
+        assert ["allow_writes = true" in found[0], "register = true" in found[1]] == [True, True]
+        assert faults(directory, MINIMAL + self.ALL.replace("200", "70000"))[0].startswith(
+            "11: meter 1.power_change_w: "
+        )
+        optical = MINIMAL.replace("key_file", 'protocol = "optical"\npassword_file') + self.ALL
+        assert [line.split(":")[1] for line in faults(directory, optical)] == [
+            " meter 1.register", " meter 1.allow_writes", " meter 1.power_change_w",
+        ]  # fmt: skip
+        assert "did you mean register?" in faults(directory, MINIMAL + "registers = true\n")[0]
+
+
 class TestDocumentation:
     TEXT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
 
