@@ -82,6 +82,11 @@ class Clients:
                 client.heard_ms = self._meter.life.now_ms
                 self._meter.life.alarm("mep installed or removed")
 
+    def written(self, _advanced: bool) -> bool:
+        """ET50 was written."""
+        self._discover()
+        return True
+
     def configured(self, _advanced: bool) -> bool:
         """ET51 was written: a reset of a client is over at once."""
         table = et(51)

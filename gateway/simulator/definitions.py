@@ -239,7 +239,9 @@ def _bitmap(members: Iterable[int], size: int) -> bytes:
 # Tables whose data no generation here lays out yet, by size: enough to be read and to be absent on none.
 def plain_sizes(g: Generation) -> dict[int, int]:
     """Sizes of the tables that start as zeros."""
-    return {
+    # Before 3.0 all procedures answer in BT08 (ET50.30.1).
+    answers = {et(59): 4 + 12} if g.number >= (3, 0) else {}
+    return answers | {
         4: 2 * (10 + (20 if g.gen4 else 13)) + 6,
         7: 2 + 1 + 255,
         8: 2 + 1 + 1 + 12,
@@ -252,7 +254,6 @@ def plain_sizes(g: Generation) -> dict[int, int]:
         et(53): 1785,
         et(54): g.status_bytes,
         et(58): devices(g) * 20,
-        et(59): 4 + 12,
     }
 
 

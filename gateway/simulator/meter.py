@@ -102,6 +102,7 @@ class VirtualMeter:
         self.deltas = DeltaAlerts(self)
         self.image.after_write[53] = self._offsets_written
         self.image.after_write[et(13)] = self._schedule_written
+        self.image.after_write[et(50)] = self.clients.written
         self.image.after_write[et(51)] = self.clients.configured
         if key is None and basic_key is None and optical_keys:
             # Every meter has keys; these nobody knows.

@@ -84,7 +84,8 @@ class Procedures:
         if self._image.channel == 2:
             return et(85)
         flags = self._image.read(et(50))[_FLAGS_OFFSET]
-        return et(59) if self._image.channel == 1 and flags & _ANSWER_IN_ET59 else 8
+        chosen = self._image.channel == 1 and flags & _ANSWER_IN_ET59 and et(59) in self._image
+        return et(59) if chosen else 8
 
     def _remove(self, action: int, handle: int, advanced: bool) -> int:
         """EP17: devices that the meter has nothing to do with any more. The basic key may take away a client,

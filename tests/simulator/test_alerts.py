@@ -301,3 +301,12 @@ def test_mep_can_be_switched_off_and_resets_are_over_at_once() -> None:
     assert probe.read(et(51), 0, 1) == b"\x01"
     meter.image.write(et(51), 0, b"\x81")
     assert meter.receive(b"\x00\x01\x01", 0) == []
+
+
+def test_where_procedures_answer() -> None:
+    for firmware, answers in (("2.10", 8), ("3.10", et(59)), ("4.30", et(59))):
+        meter = alive(Hands(), firmware)
+        probe = Probe(meter)
+        registered(probe, 3)
+        assert (et(59) in meter.image) == (answers != 8)
+        assert Caller(probe, answers).call(17, b"\x00\xe8\x03")[0] == 0
