@@ -2,16 +2,19 @@
 
 A function, class, constant or import of a module is reached when code that is reached names it: directly,
 through an import, or as an attribute of an imported module. A method is reached when its class is and any
-reached code names an attribute so. What is left out becomes empty lines, so that tracebacks keep their
-line numbers. Annotations do not count, MicroPython never evaluates them; nor does const, which mpy-cross
-resolves. Methods that only raise NotImplementedError go, and `if TYPE_CHECKING` and `if MICROPYTHON` are
-decided here.
+reached code names an attribute so, and when it may be called from outside of the application: the methods
+that begin with two underscores, and all of a class with a base from elsewhere, such as a stream that the
+interpreter's own TLS reads with readinto and ioctl. What is left out becomes empty lines, so that
+tracebacks keep their line numbers. Annotations do not count, MicroPython never evaluates them; nor does
+const, which mpy-cross resolves. Methods that only raise NotImplementedError go, and `if TYPE_CHECKING` and
+`if MICROPYTHON` are decided here.
 
 Names made at run time it can't see: the application has no `import *`, and what it asks for with getattr
 begins with a literal; all methods that begin so are reached.
 """
 
 import ast
+import builtins
 from collections.abc import Iterator
 
 DECIDED = {"TYPE_CHECKING": False, "MICROPYTHON": True}
@@ -159,13 +162,38 @@ class Application:
     def _reach_class(self, module: Module, definition: ast.ClassDef) -> None:
         for base in definition.bases:
             self._walk(module, base)
+        outside = self._from_outside(module, definition)
         for member in members(definition.body):
             if not isinstance(member, Function):
                 self._walk(module, member)
-            elif member.name in self._attributes or member.name.startswith(("__", *self._prefixes)):
+            elif (
+                outside or member.name in self._attributes or member.name.startswith(("__", *self._prefixes))
+            ):
                 self._reach_method(module, member)
             else:
                 self._waiting.setdefault(member.name, []).append((module, member))
+
+    def _from_outside(self, module: Module, definition: ast.ClassDef) -> bool:
+        """Whether a base of the class, or of its bases, is none of the application's; exceptions count as its
+        own, since nobody calls a method of theirs."""
+        return any(self._is_outside(module, base) for base in definition.bases)
+
+    def _is_outside(self, module: Module, base: ast.expr) -> bool:
+        if isinstance(base, ast.Attribute) and isinstance(base.value, ast.Name):
+            parts = module.imports.get(base.value.id, ())
+            owner = self._modules.get(".".join(part for part in parts if part))
+            return owner is None or self._defines_outside(owner, base.attr)
+        return not isinstance(base, ast.Name) or self._defines_outside(module, base.id)
+
+    def _defines_outside(self, module: Module, name: str) -> bool:
+        for statement in module.definitions.get(name, ()):
+            return not isinstance(statement, ast.ClassDef) or self._from_outside(module, statement)
+        if name in module.imports:
+            source, original = module.imports[name]
+            owner = self._modules.get(source)
+            return owner is None or self._defines_outside(owner, original)
+        known = getattr(builtins, name, None)
+        return not (known is object or (isinstance(known, type) and issubclass(known, BaseException)))
 
     def _reach_method(self, module: Module, method: Function) -> None:
         if not is_abstract(method):

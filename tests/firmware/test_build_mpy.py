@@ -109,6 +109,62 @@ def test_a_parameter_of_a_constant_s_name_stays_one():
     assert "    return BIG" in inline(SAMPLE)["app.sizes"][0]
 
 
+STREAMS = """\
+import io
+from app.own import Failure, Stream, Own
+
+class Pipe(io.IOBase):
+    def readinto(self, buffer):
+        return helper(buffer)
+
+    def ioctl(self, request, argument):
+        return 0
+
+class Wider(Stream):
+    def write(self, data):
+        return len(data)
+
+class Mine(Own):
+    def __len__(self):
+        return 0
+
+    def unasked(self):
+        return 0
+
+class Bad(Failure):
+    def unasked(self):
+        return 0
+
+def helper(buffer):
+    return None
+
+tls(Pipe(), Wider(), Mine(), Bad())
+"""
+OWN = """\
+from io import IOBase
+
+class Stream(IOBase):
+    def ioctl(self, request, argument):
+        return 0
+
+class Own:
+    def unasked(self):
+        return 0
+
+class Failure(ValueError):
+    pass
+"""
+
+
+def test_what_the_interpreter_calls_stays():
+    sources = {"boot": (STREAMS, False), "app": ("", True), "app.own": (OWN, False)}
+    remains = Application(sources, "boot").remains()
+    methods = [line.split("(")[0].split()[1] for line in remains["boot"].splitlines() if "(self" in line]
+    assert methods == ["readinto", "ioctl", "write", "__len__"]
+    assert "def helper" in remains["boot"]
+    assert "def ioctl" in remains["app.own"] and "unasked" not in remains["app.own"]
+
+
 def test_an_attribute_that_can_not_be_known_is_refused():
     with pytest.raises(ValueError, match="line 1"):
         Application({"boot": ("getattr(object(), input())\n", False)}, "boot")
