@@ -62,30 +62,36 @@ class Client:
 
     `power_change`: W by which the power has to change for the meter to tell it; 0: it is not asked to. It
     takes writes to ET71 and a procedure for each change, so only who may write to the meter gives it.
-    `problems`: what can't be had, in words, by what it is. `pause_ms`: the longest that an alert may wait to
-    be looked at; None: as long as it likes.
+    `problems`: what can't be had, in words, by what it is.
     """
 
     def __init__(self, power_change: int = 0) -> None:
         self.problems: dict[str, str] = {}
-        self.pause_ms: int | None = _WATCHING_MS if power_change else None
         self._power_change = power_change
         self._flags = 0
         self._watched: list[int] = []  # places in ET71
         self._told: dict[int, int] = {}
+
+    @property
+    def pause_ms(self) -> "int | None":
+        """The longest that an alert may wait to be looked at; None: as long as one likes."""
+        return _WATCHING_MS if self._watched else None
 
     async def prepare(self, tables: "Tables") -> None:
         """Register where that has not been done or was lost. Called with each connection, and now and
         then: the meter may forget without a word (ET71 with each power outage)."""
         self._watched = []
         self.problems = {}
+        held: Sequence[Table] = ()
         try:
-            await self._register(tables)
+            held = await self._register(tables)
         except LASTING as error:
             self.problems["registration"] = (
                 "the meter doesn't take this gateway as its client, so no alerts come: %s. The key may lack "
                 "the right; what alerts would tell is read as scheduled" % error
             )
+        if held:
+            await self._watch(tables, held)
 
     async def serve(self, tables: "Tables") -> "tuple[Sequence[Reading], Sequence[int]]":
         """What the alert flags tell: readings, and kinds to be read at once; both empty where there is
@@ -104,7 +110,8 @@ class Client:
             return await self._power(tables, await self._end_alert(tables)), kinds
         return (), kinds
 
-    async def _register(self, tables: "Tables") -> None:
+    async def _register(self, tables: "Tables") -> "Sequence[Table]":
+        """What ET71 watches, where it is to watch more."""
         held: list[Table] = []
         wanted: int = _REGISTERED
         if self._power_change:
@@ -128,12 +135,17 @@ class Client:
             flags = (await tables.part(ET50, at, 1))[0]
             if flags & wanted != wanted:
                 raise TableError("ET50.30 was written, and is %02X still" % flags)
-        if held:
-            await self._watch(tables, held)
+        return held
 
-    async def _watch(self, tables: "Tables", held: "list[Table]") -> None:
+    async def _watch(self, tables: "Tables", held: "Sequence[Table]") -> None:
         """Have ET71 watch the power; what is so already is not written again."""
         self._watched = []
+        try:
+            await self._fill(tables, held)
+        except LASTING as error:
+            self.problems[_POWER] = "the meter does not watch for them: %s. They come as polled" % error
+
+    async def _fill(self, tables: "Tables", held: "Sequence[Table]") -> None:
         shared = bool(await mep_port(tables))
         for source in _SOURCES:
             place = _place(held, source, self._power_change, shared)
@@ -168,9 +180,8 @@ class Client:
             # By the guide's words the procedure clears the configuration. The values went with it.
             from .readers.present import read
 
-            readings = await read(tables)
             await self._watch(tables, held)
-            return readings
+            return await read(tables)
         resolver = Resolver()
         values = []
         change = ended
@@ -215,7 +226,7 @@ async def _entries(tables: "Tables") -> "list[Table]":
     return entries
 
 
-def _place(held: "list[Table]", source: int, delta: int, shared: bool) -> "int | None":
+def _place(held: "Sequence[Table]", source: int, delta: int, shared: bool) -> "int | None":
     """Where ET71 watches the source or may do so. What another client of a `shared` table has set stays."""
     free = None
     for place, entry in enumerate(held):

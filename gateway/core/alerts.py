@@ -13,12 +13,12 @@ class AlertGate:
     """Lets the first alert pass at once, those that follow a served one soon, and those that nobody can
     end ever more seldom, so that they do not disturb the rest. Times are monotonic milliseconds.
 
-    `longest_ms`: the longest pause between two looks at the latter. `seen`: alerts since the start.
-    `passed`: how often they were looked at.
+    `longest_ms`: the longest pause between two looks at the latter; None: a quarter of an hour. `seen`:
+    alerts since the start. `passed`: how often they were looked at.
     """
 
     def __init__(self, longest_ms: "int | None" = None) -> None:
-        self._longest_ms = _LONGEST_MS if longest_ms is None else longest_ms
+        self.longest_ms = longest_ms
         self.seen = 0
         self.passed = 0
         self._waiting = False
@@ -47,5 +47,7 @@ class AlertGate:
         """It was looked at; `served`: something was done about it."""
         self.passed += 1
         self._waiting = False
-        self._pause_ms = _SERVED_MS if served else min(max(2 * self._pause_ms, _FIRST_MS), self._longest_ms)
+        self._pause_ms = (
+            _SERVED_MS if served else min(max(2 * self._pause_ms, _FIRST_MS), self.longest_ms or _LONGEST_MS)
+        )
         self._not_before_ms = now_ms + self._pause_ms

@@ -149,7 +149,7 @@ class MeterTask:
         self._expected = ""
         self._confirmed = asyncio.Event()
         self._wake = asyncio.Event()
-        self.alerts = AlertGate(settings.client.pause_ms if settings.client else None)
+        self.alerts = AlertGate()
         self._alert_problem = ""
         self._prepared_ms: int | None = None
         self._listened_ms = 0
@@ -321,6 +321,7 @@ class MeterTask:
             await self._patiently(client.prepare, tables)
         finally:
             _forget_readers()
+        self.alerts.longest_ms = client.pause_ms
         self._prepared_ms = self._listened_ms = clock.monotonic_ms()
 
     def _is_deaf(self) -> bool:

@@ -137,6 +137,14 @@ class TestClient(Case):
         self.begin(meter, 200, self.client)
         self.assertEqual(self.client.problems, {})
 
+    def test_a_key_that_may_register_and_no_more(self):
+        meter = Meter()
+        meter.writable = (7, ET50)
+        problems = self.begin(meter, 200).problems
+        self.assertEqual(list(problems), ["changes of power"])
+        self.assertIsNone(self.client.pause_ms)
+        self.assertIn("insufficient rights", problems["changes of power"])
+
     def test_a_change_is_told_and_ended_first(self):
         meter = Meter()
         meter.answers = ET59
