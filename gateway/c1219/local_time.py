@@ -8,7 +8,7 @@ times of day are the local clock's own as it stands before the change.
 from .. import clock
 from .._compat import TYPE_CHECKING, const
 from ..errors import Refused, TableError
-from .layouts.calendar import BT54, ET04_DST
+from .layouts.calendar import BT54, BT54_OLD, ET04_DST
 from .layouts.clocks import BT52, BT53
 from .types import civil, month_days, seconds_of
 
@@ -146,5 +146,14 @@ async def _dates(tables: "Tables") -> "list[Table]":
         return []  # no permission: what is in effect now has to do
     if calendar is None:
         return []
-    every = calendar["single_dates"] + calendar["recurring_dates"]
-    return [date for date in every if date["action"] in (_DST_ON, _DST_OFF)]
+    recurring = calendar["recurring_dates"]
+    if calendar["single_dates"] and recurring and not recurring[0]["new_format"]:
+        old = await tables.get(BT54_OLD)
+        found = _changing(old["recurring_dates"])
+        if found:
+            return found
+    return _changing(calendar["single_dates"] + recurring)
+
+
+def _changing(dates: "list[Table]") -> "list[Table]":
+    return [date for date in dates if date["action"] in (_DST_ON, _DST_OFF)]

@@ -23,7 +23,7 @@ def rdate(month, offset, weekday, day):
     return month | offset << 4 | weekday << 8 | day << 11
 
 
-def european(zone=60, on=(2, 0, 0), delta=60, singles=(), recurring=None, dst=1):
+def european(zone=60, on=(2, 0, 0), delta=60, singles=(), recurring=None, dst=1, old_format=False):
     """The tables of a meter that changes its clock on the last Sundays of March and October."""
     tables = standard()
     tables[52] = bytes((24, 7, 1, 12, 30, 15, 0x06 | dst << 3))
@@ -33,7 +33,11 @@ def european(zone=60, on=(2, 0, 0), delta=60, singles=(), recurring=None, dst=1)
         recurring = ((rdate(3, 6, 0, 1), 1), (rdate(10, 6, 0, 25), 2))
     calendar = bytearray(3 * (len(singles) + 1) + 12)
     place = 0
-    for date, action in tuple(singles) + ((0, 0),) + tuple(recurring) + ((rdate(13, 0, 7, 1), 0x40),):
+    if recurring and not old_format:
+        recurring = ((recurring[0][0], recurring[0][1] | 0x80),) + tuple(recurring[1:])
+    for date, action in (
+        tuple(singles) + (() if old_format else ((0, 0),)) + tuple(recurring) + ((rdate(13, 0, 7, 1), 0x40),)
+    ):
         put(calendar, place, date, 2)
         calendar[place + 2] = action
         place += 3
@@ -96,6 +100,15 @@ class TestOtherCalendars(unittest.TestCase):
         self.assertEqual(local.utc_of(at(2024, 7, 1, 12, 0)), (at(2024, 7, 1, 10, 0), 120, True))
         self.assertEqual(local.utc_of(at(2023, 7, 1, 12, 0)), (at(2023, 7, 1, 11, 0), 60, True))
         self.assertEqual(local.utc_of(at(2024, 12, 1, 12, 0)), (at(2024, 12, 1, 11, 0), 60, True))
+
+    def test_a_calendar_in_the_format_of_older_firmware(self):
+        # As many single dates as BT50 says are possible are not there then.
+        tables = european(old_format=True)
+        for possible in (0, 3, 25):
+            tables[50] = tables[50][:3] + bytes((possible,)) + tables[50][4:]
+            local = rules(tables)
+            self.assertEqual(local.utc_of(at(2024, 7, 1, 12, 0)), (at(2024, 7, 1, 10, 0), 120, True))
+            self.assertEqual(local.utc_of(at(2024, 1, 1, 12, 0)), (at(2024, 1, 1, 11, 0), 60, True))
 
     def test_without_dates_what_is_in_effect_now_holds(self):
         for dst, offset in ((0, 60), (1, 120)):
