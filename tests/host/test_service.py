@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.host.mqtt import MqttBroker
+from gateway.transmission import frames, model
 from tests.brokers import NatsServer, free_port
 from tests.processes import Program
 
@@ -78,9 +79,19 @@ def program(*arguments: object) -> Program:
     return Program("gateway.host.cli", *arguments, environment=ENVIRONMENT)
 
 
-def gateway(directory: Path, broker: int, key: str = "key", port: object = None) -> Program:
+def gateway(
+    directory: Path,
+    broker: int,
+    key: str = "key",
+    port: object = None,
+    more: tuple[tuple[str, str], ...] = (),
+) -> Program:
+    """`more`: what is put in place of what in the configuration."""
     file = directory / "gateway.toml"
-    file.write_text(CONFIGURATION.format(broker=broker, port=port or directory / "usb", key=key))
+    text = CONFIGURATION.format(broker=broker, port=port or directory / "usb", key=key)
+    for old, new in more:
+        text = text.replace(old, new)
+    file.write_text(text)
     return program("run", "-c", file)
 
 
@@ -128,6 +139,19 @@ async def test_frames_flow_and_come_back_after_the_adapter_was_pulled(directory,
         await watcher.close()
         watcher = await watch(broker)  # which has nothing of before
         await frame(watcher)
+        await asyncio.to_thread(ends_well, running)
+    await watcher.close()
+
+
+async def test_the_meter_tells_changes_of_power_where_nothing_polls_them(directory, meter, broker):
+    broker.start()
+    watcher = await watch(broker)
+    told = "register = true\nallow_writes = true\npower_change_w = 1\n\n[meter.schedule]"
+    with gateway(directory, broker.port, more=(("[meter.schedule]", told), ('"5s"', '"off"'))) as running:
+        async with asyncio.timeout(30):
+            topic, payload = "", b""
+            while not topic.endswith("/compact") or frames.head(payload)[1] != model.PRESENT:
+                topic, payload = await watcher.receive()
         await asyncio.to_thread(ends_well, running)
     await watcher.close()
 
