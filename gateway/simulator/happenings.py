@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from .meter import VirtualMeter
 
 
-def _cut_power(meter: "VirtualMeter", run_ms: int, seconds: int) -> None:
-    meter.life.cut_power(run_ms, seconds)
+def _cut_power(meter: "VirtualMeter", run_ms: int, duration: int) -> None:
+    meter.life.cut_power(run_ms, duration)
 
 
 def _move_clock(meter: "VirtualMeter", run_ms: int, seconds: int) -> None:
@@ -61,7 +61,8 @@ def _clear_device_alarms(meter: "VirtualMeter", _run_ms: int, index: int) -> Non
 
 
 def _request_client(meter: "VirtualMeter", _run_ms: int, client: int = 1, data: str = "") -> None:
-    meter.clients.ask(client, bytes.fromhex(data))
+    if client <= len(meter.ports):
+        meter.clients.ask(client, bytes.fromhex(data))
 
 
 def _schedule_client(
@@ -73,7 +74,8 @@ def _schedule_client(
     minute: int = 0,
     day: int = 0,
 ) -> None:
-    meter.clients.set_schedule(client, frequency, hour, minute, day)
+    if client <= len(meter.ports):
+        meter.clients.set_schedule(client, frequency, hour, minute, day)
 
 
 def _configure_profile(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigurationError
 from .alarms import check_name
 from .calendar import DAY_MS
+from .generations import MAX_DEMANDS, SUMMATION_COUNTS
 from .happenings import HAPPENINGS
 
 if TYPE_CHECKING:
@@ -25,11 +26,26 @@ KINDS = ("none", "quiet", "busy")
 # Run time, name, arguments.
 Happening = tuple[int, str, tuple[object, ...]]
 
-_DEVICES = (0, 1)
-_OF_DEVICES = ("lose_device", "find_device", "set_device_status", "clear_device_alarms")
-
-_CLIENTS = (1, 2)
-_OF_CLIENTS = ("request_client", "schedule_client")
+_TEN_YEARS = 10 * 366 * 86_400
+# What the arguments of happenings may be, by name.
+_ALLOWED: dict[str, range | tuple[object, ...]] = {
+    "duration": range(_TEN_YEARS),
+    "seconds": range(-_TEN_YEARS, _TEN_YEARS),
+    "code": range(1 << 16),
+    "argument": range(1 << 16),
+    "table": ("BT74", "ET79"),
+    "index": range(2),
+    "status": range(256),
+    "client": range(1, 3),
+    "frequency": range(5),
+    "hour": range(24),
+    "minute": range(60),
+    "day": range(40),
+    "sets": range(5),
+    "blocks": range(1, 1000),
+    "summations": SUMMATION_COUNTS,
+    "demands": range(MAX_DEMANDS + 1),
+}
 
 _TAMPERS = ("magnetic tamper", "cover removed", "reverse energy", "power quality", "phase loss")
 
@@ -128,13 +144,9 @@ def _entry(entry: dict[str, object], start_ms: int) -> Happening:
     if not isinstance(arguments, list):
         raise ValueError("what %s happens with is a list" % name)
     try:
-        signature(HAPPENINGS[str(name)]).bind(None, 0, *arguments)
-        if name in ("set_alarm", "clear_alarm"):
-            check_name(arguments[0])
-        if name in _OF_CLIENTS and arguments and arguments[0] not in _CLIENTS:
-            raise ValueError("there are MEP clients 1 and 2")
-        if name in _OF_DEVICES and arguments[0] not in _DEVICES:
-            raise ValueError("there are M-Bus devices 0 and 1")
+        of_happening = signature(HAPPENINGS[str(name)])
+        for argument, given in list(of_happening.bind(None, 0, *arguments).arguments.items())[2:]:
+            _check(argument, given, of_happening.parameters[argument].annotation)
     except TypeError as error:
         raise ValueError("%s with %r: %s" % (name, arguments, error)) from None
     if "at" in entry:
@@ -144,3 +156,21 @@ def _entry(entry: dict[str, object], start_ms: int) -> Happening:
     else:
         run_ms = start_ms + 1000 * int(str(entry["after"]))
     return run_ms, str(name), tuple(arguments)
+
+
+def _check(argument: str, given: object, kind: type) -> None:
+    """Raises TypeError and ValueError for what an argument can't be."""
+    if type(given) is not kind:
+        raise TypeError("%s can't be %r" % (argument, given))
+    if argument == "name":
+        check_name(given)
+    if argument == "data":
+        bytes.fromhex(str(given))
+    allowed = _ALLOWED.get(argument)
+    if allowed is not None and given not in allowed:
+        what = (
+            "%d to %d" % (allowed[0], allowed[-1])
+            if isinstance(allowed, range)
+            else ", ".join(map(str, allowed))
+        )
+        raise ValueError("%s %s: there are %s" % (argument, given, what))
