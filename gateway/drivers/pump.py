@@ -83,6 +83,7 @@ class Pump:
         self._free_at = now
         self._answer_by = now
         self._give_up_at = now
+        self._request_ms = 0  # what a sending takes
 
     async def exchange(self, message: bytes) -> bytes:
         """The machine's answer to `message`; raises its error, or LinkError.
@@ -105,7 +106,8 @@ class Pump:
                     await self._settle()
                     await self._send()
                 elif kind == events.IGNORED:
-                    self._answer_by = clock.monotonic_ms() + self._response_ms
+                    # A meter that is late answers every sending, and these are so far apart.
+                    self._answer_by = clock.monotonic_ms() + self._response_ms + self._request_ms
                 elif kind == events.REPLY:
                     await clock.sleep_ms(_TURN_MS)
                     await self._write(value)
@@ -168,7 +170,9 @@ class Pump:
 
     async def _send(self) -> None:
         self._pending.clear()
-        sent_at = await self._write(self._machine.output())
+        frame = self._machine.output()
+        self._request_ms = self._line_ms(len(frame)) + _TURN_MS
+        sent_at = await self._write(frame)
         self._answer_by = sent_at + self._response_ms
         self._give_up_at = sent_at + self._patience_ms
 

@@ -381,6 +381,16 @@ class MeterTest(unittest.TestCase):
     async def result(self, task):
         return await task
 
+    def test_a_meter_that_is_always_late_is_read(self):
+        for delay in (600, 1200):
+
+            async def scenario(meter, link, far, delay=delay):
+                far.delay = delay
+                for _ in range(5):
+                    self.assertEqual(await meter.read(23, 0, 9), TABLES[23][:9])
+
+            self.run_with(scenario)
+
     def test_a_cancelled_read_leaves_the_meter_usable(self):
         async def scenario(meter, link, far):
             far.delay = 40
