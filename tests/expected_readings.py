@@ -8,6 +8,7 @@ once more.
 """
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from gateway.simulator.calendar import LocalTime
 from gateway.transmission import registry
@@ -380,6 +381,55 @@ def _decoded(says):
         "OSGP_heat_temperature_difference": _number(says["difference_tenth_k"], -1, "K"),
         "OSGP_mbus_on_time": _number(36 * says["on_h"], 2, "s"),
     }
+
+
+# As `osgp-gateway read --json` writes it.
+
+
+def lines(entries):
+    """(time, values, faults) of what is expected."""
+    return sorted(
+        (_instant(time, ahead), sorted(_written(whose, values)), faults)
+        for whose, time, ahead, values, faults in entries
+    )
+
+
+def lines_said(objects):
+    """The same of what was written."""
+    return sorted(
+        (
+            one["readingTime"],
+            sorted((v["property"], v["value"], v["unit"] or "", v.get("date", "")) for v in one["values"]),
+            sorted(one.get("faults", [])),
+        )
+        for one in objects
+    )
+
+
+def _instant(seconds, ahead):
+    text = datetime.fromtimestamp(seconds + 60 * (ahead or 0), UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return text + ("Z" if ahead is None else "+%02d:%02d" % divmod(ahead, 60))
+
+
+def _written(whose, values):
+    if whose[0] == "event":
+        told = {
+            "OSGP_event_code": values["code"],
+            "OSGP_event_sequence": whose[1],
+            "OSGP_event_stamp": whose[2],
+            "OSGP_event_argument": values["argument"],
+            "OSGP_event_user": values["user"],
+        }
+        return [(name, str(value), "", "") for name, value in told.items()]
+    return [
+        (
+            name,
+            text if mantissa is None else format(Decimal(mantissa).scaleb(exponent), "f"),
+            unit or "",
+            _instant(*date) if date else "",
+        )
+        for name, (mantissa, exponent, unit, text, date) in values.items()
+    ]
 
 
 # What was read, in the same form.

@@ -64,15 +64,6 @@ def read(port: str, file: Path, *what: str) -> subprocess.CompletedProcess[str]:
     return run("read", *what, "--port", port, "--optical", "--password-file", file, "--json")
 
 
-def test_everything_is_read_and_marked(port: str, files: Path):
-    done = read(port, files / "hex", "all")
-    assert done.returncode == 0, done.stderr
-    objects = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {"identity", "clock", "registers", "present"} <= {entry["kind"] for entry in objects}
-    for entry in objects:
-        assert "OSGP_not_authenticated" in entry["faults"]
-
-
 def test_a_refused_password_is_told(port: str, files: Path):
     done = read(port, files / "wrong", "clock")
     assert done.returncode == 3
@@ -89,6 +80,28 @@ def test_a_recording_holds_no_password(port: str, files: Path, tmp_path: Path):
     shown = run("replay", tmp_path / "recording")
     assert shown.returncode == 0, shown.stderr
     assert "reading" in shown.stdout
+    told = read(port, files / "password", "identity").stdout
+    done = run("record", "identity", *about, "-o", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    # Played under another password, on both kinds of lines.
+    for listen in ("pty", "tcp:127.0.0.1:0"):
+        player = subprocess.Popen(
+            command("replay", tmp_path / "again", "--listen", listen, "--password-file", files / "wrong"),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        )  # fmt: skip
+        try:
+            played = player.stdout.readline().split()[-1]
+            done = read(played, files / "wrong", "identity")
+            assert done.returncode == 0, done.stderr
+            assert [json.loads(done.stdout)["values"]] == [json.loads(told)["values"]]
+            assert read(played, files / "password", "identity").returncode == 3
+            unknown = read(played, files / "wrong", "registers")
+            assert unknown.returncode != 0
+        finally:
+            player.send_signal(signal.SIGINT)
+            _, complaints = player.communicate(timeout=20)
+        assert player.returncode == 0
+        assert "not in the recording: reading" in complaints
 
 
 @pytest.mark.parametrize(
@@ -126,7 +139,7 @@ def test_micropython_reads_the_same(port: str, files: Path):
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [kind for kind, _ in lines] == ["identity", "registers", "present"] * 2
-    found = read(port, files / "password", "registers")
+    found = read(port, files / "hex", "registers")
     values = {value["property"]: value["value"] for value in json.loads(found.stdout)["values"]}
     board = {registry.name(prop): (mantissa, exponent) for prop, mantissa, exponent in lines[1][1]}
     assert set(board) == set(values)
