@@ -102,7 +102,8 @@ def simulate(
     truth_file: Annotated[
         Path | None,
         typer.Option(
-            "--truth", help="Every minute and at the end, write what a correct reader must have found."
+            "--truth",
+            help="Here stands what a correct reader must have found: at first, every minute, and at the end.",
         ),
     ] = None,
     history: Annotated[
@@ -191,11 +192,16 @@ def simulate(
             _Line("optical port ", meter.optical, _address("--optical-listen", optical_listen), None)
         )
     faults = LineFaults.parse(fault) if fault is not None else None
-    if truth_file is not None and not truth_file.absolute().parent.is_dir():
-        raise ConfigurationError("--truth %s: there is no such directory" % truth_file)
     # What it has lived through is worked out now: who has just been told where to connect does not wait.
     meter.supply()
-    told = truth.Recurrent(meter, truth_file) if truth_file is not None else None
+    told = None
+    if truth_file is not None:
+        try:
+            # What an earlier meter left there is never taken for this one's.
+            truth.write(meter, truth_file)
+        except OSError as error:
+            raise ConfigurationError("--truth %s: %s" % (truth_file, error.strerror)) from None
+        told = truth.Recurrent(meter, truth_file)
     try:
         asyncio.run(_serve(lines, _Pace(paced=paced, speed=speed, faults=faults), told))
     finally:
