@@ -193,6 +193,52 @@ def test_one_wrong_bit_in_an_answer_is_never_believed(at):
             opened.unwrap(ANSWER)
 
 
+def server_records(*plain: bytes) -> list[bytes]:
+    """What the meter's side of the session says behind its Finished."""
+    side = established()._read
+    return [record(23, side.seal(23, data)) for data in plain]
+
+
+@pytest.mark.parametrize("at", [0, 2, 4, 20, -1])
+def test_a_session_goes_on_behind_a_record_that_the_line_has_damaged(at: int):
+    opened = established()
+    first, second, third = server_records(b"one", b"two", b"three")
+    damaged = bytearray(first)
+    damaged[at] ^= 1
+    with pytest.raises(ProtocolError):
+        opened.unwrap(bytes(damaged) if at != 4 else bytes(damaged) + b"more")
+    opened.skip()
+    assert opened.unwrap(second) == b"two"
+    with pytest.raises(ProtocolError):
+        opened.unwrap(first)  # late, and in the third one's place
+    opened.skip()
+    with pytest.raises(ProtocolError):
+        opened.unwrap(third)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"), [(PLAIN_REQUEST, 0x80), (b"\x4f\0\7\0\0\0\0\1x", 0x58)], ids=["read", "write"]
+)
+def test_after_a_damaged_answer_a_read_goes_on_in_the_session_and_a_write_does_not(
+    request_: bytes, code: int
+):
+    machine = TlsMachine(lambda identity, key: TlsClient(identity, key, lambda n: RANDOM[:n]), KEY, (1,))
+    machine.begin(request_)
+    machine.output()
+    for records in (SERVER_HELLO, SERVER_FINISHED):
+        machine.receive(mep(b"\0" + records))
+        machine.output()
+    damaged, good = server_records(b"\0\0\1x", b"\0\0\1y")
+    machine.receive(mep(b"\0" + damaged[:-1] + b"?"))
+    assert machine.output()[2] == code
+    if code == 0x80:
+        assert machine.receive(mep(b"\0" + good))[0][1] == b"\0\0\1y"
+
+
+def mep(body: bytes) -> bytes:
+    return len(body).to_bytes(2, "big") + body
+
+
 def test_an_answer_counts_once():
     opened = established()
     assert opened.unwrap(ANSWER) == PLAIN_ANSWER

@@ -18,6 +18,8 @@ DEFAULT_BAUD = 9600  # MEP guide, chapter 2, "MEP Port Baud Rate"
 # and may run at another rate. With 1 % of bytes damaged nearly every other small piece arrives.
 _PATIENCE = const(30)
 _PATIENCE_AT_FIRST = const(8)
+# Over TLS each failure takes a handshake, of which 6 in 100 arrive whole.
+_PATIENCE_OVER_TLS = const(200)
 # Exchanges without any answer, each of them tried three times, on a line that is known to be bad.
 _SILENCES = const(3)
 
@@ -97,9 +99,7 @@ class MepMeter(Meter):
                     silences += 1
                     if silences == (_SILENCES if bad_line else 1):
                         raise
-                elif not self._port.damaged or size.failures >= (
-                    _PATIENCE if self._port.proven else _PATIENCE_AT_FIRST
-                ):
+                elif not self._port.damaged or size.failures >= self._patience():
                     raise
                 else:
                     bad_line = True
@@ -107,6 +107,12 @@ class MepMeter(Meter):
             data = table_data(message, answer)
             size.good(step)
             return data
+
+    def _patience(self) -> int:
+        patience: int = _PATIENCE_AT_FIRST
+        if self._port.proven:
+            patience = _PATIENCE_OVER_TLS if self._port.over_tls else _PATIENCE
+        return patience
 
     async def _exchange(self, message: bytes, patient: bool = True) -> bytes:
         port = self._port

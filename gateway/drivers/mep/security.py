@@ -119,6 +119,10 @@ class SecuredPort:
         return self._machine.damaged
 
     @property
+    def over_tls(self) -> bool:
+        return self._tls is not None
+
+    @property
     def proven(self) -> bool:
         """Whether the meter has shown on this connection that it knows the key."""
         return self._machine.proven

@@ -10,6 +10,7 @@ It carries the records of a TLS client (`TlsChannel`) in MEP frames: one code, t
                          00, the session is established       READY      SEND: TABLE
                          03, 01, an alert about the key       READY      SEND: HELLO, as the other key; FAILED
                TABLE     00 with authentic records            IDLE       ANSWER, or FAILED: Refused
+                         00 with others, to a read            READY      SEND: the request in the next record
                          0A: the meter has no session         READY      SEND: HELLO, once; then FAILED
                          another code, an alert                          as for damaged bytes
                TERMINATE anything                             IDLE       ANSWER
@@ -32,7 +33,7 @@ quiet, and the next answers get more time.
 from ..._compat import TYPE_CHECKING, const
 from ...errors import ProtocolError
 from .. import events
-from ..c1218 import OK
+from ..c1218 import OK, is_write
 from .framing import ALERT, MAX_MESSAGE, MESSAGE, Framer, frame
 from .messages import (
     SERVICE_SEQUENCE,
@@ -43,7 +44,7 @@ from .messages import (
     TLS_TABLE,
     TLS_TERMINATE,
 )
-from .tls_alerts import KEY_ALERTS, UNKNOWN_PSK_IDENTITY, alert_in
+from .tls_alerts import KEY_ALERTS, UNKNOWN_PSK_IDENTITY, TlsAlert, alert_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,8 @@ if TYPE_CHECKING:
     Event = tuple[int, Any]
 
     class TlsChannel(Protocol):
-        """A TLS client without I/O. Every method but `start` raises ProtocolError, which ends its session."""
+        """A TLS client without I/O. Every method but `start` raises ProtocolError, which ends its session.
+        It may have `skip()`, which goes on with it behind a record that `unwrap` found damaged."""
 
         @property
         def established(self) -> bool: ...
@@ -94,6 +96,11 @@ _MAX_STRANGE = const(2)
 # exchanges were in time.
 _LATE_MS = const(1500)
 _IN_TIME = const(8)
+# Where noise has been seen, in the answers, too.
+_MAX_REFUSALS_IN_NOISE = const(24)
+# Answers in a row that may be damaged within a session. A read's record that is lost does no harm: both sides
+# count on.
+_MAX_SKIPS = const(3)
 # How many frames a meter may take for one flight of its handshake.
 _MAX_PARTS = const(4)
 
@@ -119,6 +126,8 @@ class TlsMachine:
         self._levels = levels
         self._at = 0  # in levels
         self._refusals = 0  # in a row, across exchanges
+        self._noisy = False
+        self._skips = 0  # in a row, across exchanges
         self._late = 0  # exchanges to be in time before lateness is forgotten
         self._overdue = self._waited = False  # whether an answer was; whether it was given more time
         self._behind = False  # whether answers are due that nobody asks for any more
@@ -231,6 +240,7 @@ class TlsMachine:
         self._parts = 0
         assert self._make_tls is not None
         self._tls = self._make_tls(identity, self._key)
+        self._skips = 0
         self._prepare(TLS_HANDSHAKE, self._tls.start())
 
     def _prepare(self, step: int, records: bytes) -> None:
@@ -295,7 +305,8 @@ class TlsMachine:
         try:
             response = tls.unwrap(records)
         except ProtocolError as error:
-            return self._spoiled(str(error))
+            return self._skip(error)
+        self._skips = 0
         if not response:
             return events.IGNORED, None
         if response[0] == OK:
@@ -307,6 +318,24 @@ class TlsMachine:
         refused = refusal(response[0], self._request, RIGHTS)
         self._done()
         return events.FAILED, refused
+
+    def _skip(self, error: ProtocolError) -> "Event":
+        """A damaged answer to a read ends the session only where it has to, or where answers may be late."""
+        skip = getattr(self._tls, "skip", None)
+        self._skips += 1
+        if skip is None or isinstance(error, TlsAlert) or is_write(self._request):
+            return self._spoiled(str(error))
+        if self._since <= 1 or self._skips > _MAX_SKIPS or self._tries >= _MAX_TRIES:
+            return self._spoiled(str(error))
+        assert self._tls is not None
+        skip()
+        self._problem = str(error)
+        self.damaged = self._noisy = True
+        if not self.patient:
+            self._done()
+            return events.FAILED, error
+        self._prepare(TLS_TABLE, self._tls.wrap(self._request))
+        return events.SEND, None
 
     def _again(self) -> "Event":
         """Nothing or nothing usable came: all over, in a session of its own."""
@@ -325,7 +354,7 @@ class TlsMachine:
 
     def _spoiled(self, problem: str) -> "Event":
         self._problem = problem
-        self.damaged = True
+        self.damaged = self._noisy = True
         return self._await_quiet() if self._since <= 1 else self._again()
 
     def _await_quiet(self) -> "Event":
@@ -350,7 +379,10 @@ class TlsMachine:
         self._refusals += 1
         if not self.proven:
             self._at = (self._at + 1) % len(self._levels)
-        if self._refusals >= (_MAX_REFUSALS_OF_THE_RIGHT_KEY if self.proven else _MAX_REFUSALS):
+        most = _MAX_REFUSALS
+        if self.proven:
+            most = _MAX_REFUSALS_IN_NOISE if self._noisy else _MAX_REFUSALS_OF_THE_RIGHT_KEY
+        if self._refusals >= most:
             from .tls_responses import key_refused
 
             return self._fail(key_refused(self._request, self._levels))
