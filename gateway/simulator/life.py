@@ -41,8 +41,6 @@ _MBUS_SOURCES = range(0x4000, 0x5000)
 
 # ET13.8: an M-Bus value in the load profile, for clients that want to hear of it (ET50.30.2).
 MBUS_CHANGE = 1 << 3
-# ET34.4, in minutes; the last interval of a day is read anyway.
-_POLL_MINUTES = 60
 # What a device takes to answer a request.
 _ANSWER_MS = 3000
 _OUTAGE_BYTES = 12
@@ -424,8 +422,10 @@ class Snapshot:
         return (0, SKIPPED) if value is None else (value, 0)
 
     def _mbus(self, index: int, data_type: int, stuffed: bool) -> tuple[int, int]:
-        """What a device says. Devices run on batteries, so only so often; zero when nothing came."""
-        if self._minute % _POLL_MINUTES and not stuffed:
+        """What a device says. Devices run on batteries, so only so often (ET34); zero when nothing came."""
+        at = index * mbus.POLL_BYTES + mbus.POLL_RATE_OFFSET
+        rate = int.from_bytes(self._meter.image.read(et(34))[at : at + 2], "little")
+        if rate and self._minute % rate and not stuffed:
             return 0, SKIPPED
         slot = self._meter.life.bus.at(index)
         if slot is None or slot.device.missing:

@@ -15,8 +15,6 @@ DELTA_SOURCES = 10  # ET11.27
 DELTA_ENTRY = 13
 _UNUSED_SOURCE = 255
 
-_ET34_ENTRY = 22  # ET11.13
-_ET34_POLL_RATE = 4
 _POLL_MINUTES = 60
 
 # ET54: how many entries ET74 and ET79 have.
@@ -42,12 +40,12 @@ def fill(meter: "VirtualMeter") -> None:
     image.keep(et(13), bytes(definitions.devices(g) * mbus.CONFIG_BYTES))
     for at, entry in clients.unscheduled(definitions.devices(g)):
         image.write(et(13), at, entry)
-    image.keep(et(34), bytes(definitions.devices(g) * _ET34_ENTRY))
+    image.keep(et(34), bytes(definitions.devices(g) * mbus.POLL_BYTES))
     for slot, (frequency, hour, minute) in zip(meter.life.bus.slots, _SCHEDULES, strict=False):
         index = slot.device.index
         entry = mbus.configuration(index, frequency, hour, minute)
         image.write(et(13), index * mbus.CONFIG_BYTES, entry)
-        image.write(et(34), index * _ET34_ENTRY + _ET34_POLL_RATE, bytes([_POLL_MINUTES, 0]))
+        image.write(et(34), index * mbus.POLL_BYTES + mbus.POLL_RATE_OFFSET, bytes([_POLL_MINUTES, 0]))
     image.keep(et(57), mbus_types.et57())
     image.keep(et(62), profile_tables.et62(g))
     if g.number >= (3, 50):

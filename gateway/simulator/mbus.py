@@ -14,6 +14,10 @@ from .rings import LONG, SHORT, Ring
 
 CONFIG_BYTES = 66  # ET11.1
 STATUS_BYTES = 36  # ET11.2
+POLL_BYTES = 22  # ET11.13, an entry of ET34
+# How often the load profile may ask a device, in minutes, 0 for as often as it likes; a day's last interval
+# does anyway.
+POLL_RATE_OFFSET = 4
 _DATA_BYTES = 517  # ET11.5
 _ENTRY_BYTES = 525  # ET36, the default
 _QUEUE = 5  # ET11.3

@@ -292,3 +292,18 @@ def test_whatever_happens_tables_hold_the_truth(seed: int) -> None:
         for block in blocks.values():
             origins = {datetime.fromisoformat(i["end"]) - i["interval"] * duration for i in block}
             assert len(origins) == 1
+
+
+@pytest.mark.parametrize(
+    ("rate", "statuses"), [(60, [4, 4, 4, 0]), (30, [4, 0, 4, 0]), (0, [0, 0, 0, 0]), (1440, [4, 4, 4, 4])]
+)
+def test_how_often_devices_are_asked_is_in_et34(rate: int, statuses: list[int]) -> None:
+    hands = Hands()
+    sets = (DataSet((0, 0x4001), 15, 96, 4), DataSet(), DataSet(), DataSet())
+    meter = alive(hands, profile=Configuration(sets))
+    assert Probe(meter).write(et(34), 4, rate.to_bytes(2, "little")) == 0
+    # From 10:07 to the next midnight: the last interval of a day is read at any rate.
+    hands.ms = 14 * HOUR
+    told = check(meter)
+    assert [interval["statuses"][1] for interval in told[:4]] == statuses
+    assert told[-1]["end"] == "2024-03-30T00:00:00Z" and told[-1]["statuses"][1] == 0
