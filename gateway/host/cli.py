@@ -229,20 +229,25 @@ def replay(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
     listen: Annotated[
         str | None,
-        typer.Option(metavar="tcp:HOST:PORT", help="Play the meter there; port 0 is any free one."),
+        typer.Option(metavar="pty|tcp:HOST:PORT", help="Play the meter there; port 0 is any free one."),
     ] = None,
     key_file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="With --listen: the key that clients shall prove, any you like."),
     ] = None,
+    password_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --listen, optical port: the password clients shall send."),
+    ] = None,
     hurry: Annotated[
-        bool, typer.Option("--hurry", help="With --listen: answer at once, not as recorded.")
+        bool, typer.Option("--hurry", help="With --listen, MEP port: answer at once, not as recorded.")
     ] = False,
 ) -> None:
     """Show a recording in words, or with --listen play the meter from it.
 
-    Played answers are those that were recorded for the same request, in their order, signed anew with the key
-    of --key-file: the recording's own key is not needed. Requests that were not recorded are answered 04.
+    Played answers are those that were recorded for the same request, in their order. On a MEP port they are
+    signed anew with the key of --key-file, on an optical port they are for who sends the password of
+    --password-file: the recording's own are not needed. Requests that were not recorded are answered 04.
     Recordings of encrypted traffic can be shown, not played.
     """
     from . import record as recording
@@ -256,14 +261,24 @@ def replay(
             from .replay import transcript
         print("\n".join(transcript(loaded)))
         return
+    from .links import split_address
+    from .meter_access import read_key, read_password
+    from .replay_optical import OpticalPlayer
+
+    address = None
+    if listen != "pty":
+        address = split_address(listen.removeprefix("tcp:").removeprefix("//"), f"--listen {listen}")
+    if loaded.about.get("protocol") == "optical":
+        if password_file is None:
+            raise ConfigurationError("--listen needs --password-file: the password that clients shall send")
+        optical = OpticalPlayer(loaded, read_password(password_file)[0])
+        asyncio.run(replaying.play(optical, optical, address))
+        return
     if key_file is None:
         raise ConfigurationError("--listen needs --key-file: the key that clients shall prove")
-    from .links import split_address
-    from .meter_access import read_key
-
-    host, number = split_address(listen.removeprefix("tcp:").removeprefix("//"), f"--listen {listen}")
     player = replaying.Player(loaded, read_key(key_file)[0])
-    asyncio.run(replaying.play(player, host, number, hurry))
+    channel = replaying.PlayerChannel(player, int(loaded.about.get("baud") or 9600), hurry)
+    asyncio.run(replaying.play(player, channel, address))
 
 
 @app.command()

@@ -31,8 +31,12 @@ from ..drivers.mep.messages import AUTHENTICATION_FAILURE, INVALID_SEQUENCE
 from ..drivers.mep.responses import RIGHTS
 from ..drivers.refusals import refusal
 from ..errors import ConfigurationError, LinkError
+from ..simulator.channels import Channel
+from ..simulator.listen import pty_line, tcp_line
+from ..simulator.pacing import Piece
 from .mep_exchanges import ALERTED, FRAME, Arrival, Exchange, exchanges, plain_request
 from .record import EVENT, RECEIVED, Recording
+from .replay_optical import OpticalPlayer
 from .signals import ending
 
 _NOT_POSSIBLE = b"\x04"
@@ -142,41 +146,61 @@ class PlayerLink(Link):
             task.cancel()
 
 
-async def serve(player: Player, host: str, port: int, hurry: bool = False) -> asyncio.Server:
-    """Plays the meter on TCP, for one client after the other."""
+class PlayerChannel:
+    """A Player at one of the virtual meter's lines; see simulator.channels.Channel."""
 
-    async def attend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = PlayerLink(player, hurry)
+    request_every_ms = 0
 
-        async def pass_on() -> None:
-            while True:
-                writer.write(await link.read())
+    def __init__(self, player: Player, baud: int, hurry: bool) -> None:
+        self.baud = baud
+        self._player = player
+        self._hurry = hurry
+        self._due: list[tuple[int, bytes]] = []
 
-        passing = asyncio.create_task(pass_on())
-        try:
-            while data := await reader.read(4096):
-                await link.write(data)
-        except ConnectionError:
-            pass  # the client went away in its own manner
-        finally:
-            passing.cancel()
-            await link.close()
-            writer.close()
+    def begin(self, paced: bool, least_ms: int) -> None:
+        pass
 
-    try:
-        return await asyncio.start_server(attend, host, port)
-    except OSError as error:
-        raise ConfigurationError(f"can't listen on {host}:{port}: {error.strerror}") from None
+    def pieces(self, length: int, baud: int) -> list[Piece]:
+        raise NotImplementedError("a recording is played at the pace it was recorded with")
+
+    def receive(self, data: bytes, now_ms: int) -> list[bytes]:
+        for delay_ms, answer in self._player.receive(data):
+            self._due.append((now_ms + (0 if self._hurry else delay_ms), answer))
+        return self.tick(now_ms)
+
+    def tick(self, now_ms: int) -> list[bytes]:
+        out = [answer for due_ms, answer in self._due if due_ms <= now_ms]
+        self._due = [one for one in self._due if one[0] > now_ms]
+        return out
+
+    def due_in_ms(self, now_ms: int) -> int | None:
+        return self._due[0][0] - now_ms if self._due else None
+
+    def line_lost(self) -> None:
+        self._due = []
+        self._player.connect()
+
+    def sent(self, data: bytes) -> None:
+        pass
 
 
-async def play(player: Player, host: str, port: int, hurry: bool) -> None:
-    """Serve until ended by a signal; requests that the recording lacks are told on stderr."""
-    server = await serve(player, host, port, hurry)
+async def play(player: Player | OpticalPlayer, channel: Channel, address: tuple[str, int] | None) -> None:
+    """Serve on TCP, or on a pseudo terminal, until ended by a signal; requests that the recording lacks are
+    told on stderr. Raises ConfigurationError where nobody can listen there."""
     with ending() as ended:
-        async with server:
-            bound = server.sockets[0].getsockname()[1]
-            print(f"listening on tcp://{host}:{bound}", flush=True)
-            await ended.wait()
+        if address is None:
+            async with pty_line(channel) as terminal:
+                print(f"listening on {terminal.path}", flush=True)
+                await ended.wait()
+        else:
+            try:
+                async with tcp_line(channel, host=address[0], port=address[1]) as line:
+                    print(f"listening on tcp://{address[0]}:{line.number}", flush=True)
+                    await ended.wait()
+            except OSError as error:
+                raise ConfigurationError(
+                    f"can't listen on {address[0]}:{address[1]}: {error.strerror}"
+                ) from None
     for request in dict.fromkeys(player.unknown):
         print(f"not in the recording: {request}", file=sys.stderr)
 

@@ -12,7 +12,7 @@ from gateway.errors import AuthenticationError, ConfigurationError, NoAnswer, Re
 from gateway.host import record, replay
 from gateway.host.links import Port
 from gateway.host.record import Recorder, RecordingLink
-from gateway.simulator.listen import serve_tcp
+from gateway.simulator.listen import serve_pty, serve_tcp
 from gateway.simulator.meter import VirtualMeter
 
 KEY = b"meter's own key."
@@ -66,14 +66,22 @@ async def test_a_driver_reads_the_same_from_the_recording_with_another_key(recor
 
 async def test_over_tcp_too_and_for_one_client_after_the_other(recorded):
     path, said = recorded
-    async with await replay.serve(
-        replay.Player(record.load(path), OTHER_KEY), "127.0.0.1", 0, True
-    ) as server:
+    channel = replay.PlayerChannel(replay.Player(record.load(path), OTHER_KEY), 9600, True)
+    async with serve_tcp(channel) as number:
         for _ in range(2):
-            link = await Port(host="127.0.0.1", number=server.sockets[0].getsockname()[1]).open()
+            link = await Port(host="127.0.0.1", number=number).open()
             meter = MepMeter(link, OTHER_KEY)
             assert await read_some(meter) == said
             await meter.close()
+
+
+async def test_over_a_pseudo_terminal_at_the_recorded_pace(recorded):
+    path, said = recorded
+    channel = replay.PlayerChannel(replay.Player(record.load(path), OTHER_KEY), 9600, False)
+    async with serve_pty(channel) as terminal:
+        meter = MepMeter(await Port(path=terminal).open(), OTHER_KEY)
+        assert await read_some(meter) == said
+        await meter.close()
 
 
 async def test_another_key_than_the_players_is_refused(recorded):
