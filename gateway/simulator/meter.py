@@ -208,7 +208,10 @@ class VirtualMeter:
         self.image.patch(table, offset, value.to_bytes(4, "little", signed=True))
 
     def replace(self, serial: str) -> None:
-        """Someone hangs another meter in this one's place: another serial number, registers at zero."""
+        """Someone hangs another meter in this one's place: another serial number, registers at zero, no client
+        that it knows."""
+        for number in self.clients.installed:
+            self.clients.remove(number)
         self.serial = serial
         self.openings = [{} for _ in self.openings]
         self.counters = Counters()

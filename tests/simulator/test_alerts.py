@@ -264,6 +264,17 @@ def test_taking_the_flag_back_is_no_removal() -> None:
     assert Caller(probe, 8).call(39, b"\x0c")[0] == 3
 
 
+def test_another_meter_knows_no_client() -> None:
+    meter = alive(Hands())
+    probe = Probe(meter)
+    registered(probe, 1)
+    meter.raise_alert(DELTA_ALERT)
+    meter.replace("0000000000004711")
+    assert probe.read(et(50), 30, 1)[0] == 0
+    assert probe.read(et(14), 5, 1)[0] == 0b11
+    assert meter.alert(5000) == b""
+
+
 def test_removing_an_mbus_device() -> None:
     hands = Hands()
     meter = alive(hands, profile=standard(4, 2))
