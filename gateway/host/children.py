@@ -1,10 +1,12 @@
-"""Programs that the demo starts and ends, each in a session of its own: Ctrl-C reaches the demo only."""
+"""Programs that the demo starts and ends, each in a session of its own: Ctrl-C reaches the demo only. A demo
+that is killed takes them along (guarded.py)."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from ..errors import GatewayError
@@ -43,12 +45,16 @@ class Child:
 
 
 @contextlib.asynccontextmanager
-async def running(name: str, command: list[str], log: Path) -> AsyncIterator[Child]:
-    """The program for as long as the context lasts."""
+async def running(name: str, module: str, arguments: Sequence[str], log: Path) -> AsyncIterator[Child]:
+    """The module as a program for as long as the context lasts."""
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
+            sys.executable,
+            "-m",
+            "gateway.host.guarded",
+            module,
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
             stdout=output,
             stderr=output,
             start_new_session=True,

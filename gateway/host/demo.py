@@ -12,7 +12,6 @@ import importlib.util
 import json
 import secrets
 import socket
-import sys
 import tempfile
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, closing
@@ -118,8 +117,7 @@ class _Show:
 
     async def _start(self, stack: AsyncExitStack, name: str, module: str, *arguments: str) -> None:
         log = self._directory / f"{module}-{arguments[0]}.log"
-        command = [sys.executable, "-m", module, *arguments]
-        self._children.append(await stack.enter_async_context(running(name, command, log)))
+        self._children.append(await stack.enter_async_context(running(name, module, arguments, log)))
 
     async def _watched(self, work: Coroutine[None, None, None]) -> None:
         """`work`, which ends with an error as soon as one of the programs ends."""
