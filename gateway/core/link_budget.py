@@ -1,8 +1,11 @@
 """Holds what a meter is asked to what the guide advises: no more than one read a second on average."""
 
 from .. import clock
-from .._compat import const
+from .._compat import TYPE_CHECKING, const
 from ..meter import Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 # What a backfill leaves in the bucket, so that alarms and present values never wait for it.
 _RESERVE_MS = const(120000)
@@ -45,7 +48,12 @@ class Bucket:
 
 
 class LinkBudget(Meter):
-    """A meter whose reads and writes wait for their tokens: one for each message that they take."""
+    """A meter whose reads and writes wait for their tokens: one for each message that they take.
+
+    `before_read`, when set: a coroutine function for what goes ahead of any read.
+    """
+
+    before_read: "Callable[[], Awaitable[None]] | None" = None
 
     def __init__(self, meter: Meter, bucket: Bucket) -> None:
         self.max_read = meter.max_read
@@ -60,6 +68,8 @@ class LinkBudget(Meter):
             self.on_alert()
 
     async def read(self, table: int, offset: "int | None" = None, count: "int | None" = None) -> bytes:
+        if self.before_read is not None:
+            await self.before_read()
         messages = -(-count // self.max_read) if count and self.max_read else 1
         await self._bucket.take(messages)
         try:

@@ -49,7 +49,7 @@ _PREPARE_MS = const(900000)
 # Alerts are held back for a second after each request (MEP guide, chapter 2, "Alert Sequence timing"), so who
 # never falls silent for so long has to look by himself.
 _LISTEN_MS = const(1200)
-_DEAF_MS = const(3000)
+_DEAF_MS = const(1500)
 
 
 class MeterSettings:
@@ -153,6 +153,7 @@ class MeterTask:
         self._alert_problem = ""
         self._prepared_ms: int | None = None
         self._listened_ms = 0
+        self._looking = False
         self._follows_the_meter = model.LOAD_PROFILE not in (settings.intervals_ms or {})
 
     async def run(self, worker: "Worker") -> None:
@@ -273,9 +274,13 @@ class MeterTask:
             worker.report("working", problems, "warning" if problems else "info")
             self._wake.clear()
             spare_in = self.bucket.spare_in_ms()
-            alert_in = self.alerts.wait_ms(clock.monotonic_ms(), spare_in)
+            # A change that the meter watches for is worth the reserve.
+            alert_in = self.alerts.wait_ms(clock.monotonic_ms(), 0 if self.alerts.longest_ms else spare_in)
             if alert_in == 0 or self._is_deaf():
-                await self._serve_alert(tables, alert_in == 0)
+                try:
+                    await self._serve_alert(tables, alert_in == 0)
+                finally:
+                    _forget_readers()
                 continue
             job = self.scheduler.take(clock.utc_ms(), not spare_in)
             if job is None:
@@ -317,19 +322,29 @@ class MeterTask:
         now = clock.monotonic_ms()
         if client is None or (self._prepared_ms is not None and now - self._prepared_ms < _PREPARE_MS):
             return
+        self._meter.before_read = None
         try:
             await self._patiently(client.prepare, tables)
         finally:
             _forget_readers()
         self.alerts.longest_ms = client.pause_ms
         self._prepared_ms = self._listened_ms = clock.monotonic_ms()
+        self._meter.before_read = lambda: self._look_between(tables)
 
     def _is_deaf(self) -> bool:
         """Whether the meter had no moment to alert us for a while, and something may wait."""
-        client = self.settings.client
-        if client is None or client.pause_ms is None:
+        if self.alerts.longest_ms is None:
             return False
-        return clock.monotonic_ms() - self._listened_ms >= _DEAF_MS and not self.bucket.spare_in_ms()
+        deaf: bool = clock.monotonic_ms() - self._listened_ms >= _DEAF_MS
+        return deaf
+
+    async def _look_between(self, tables: "Tables") -> None:
+        """While the meter watches for changes they come before what is being read."""
+        if self.alerts.longest_ms is None or self._looking:
+            return
+        heard = self.alerts.wait_ms(clock.monotonic_ms()) == 0
+        if heard or self._is_deaf():
+            await self._serve_alert(tables, heard)
 
     async def _serve_alert(self, tables: "Tables", heard: bool) -> None:
         """Looks what the meter has to tell, and brings it or has it read. `heard`: it has alerted us."""
@@ -337,6 +352,7 @@ class MeterTask:
         assert client is not None
         items: Sequence[Any] = ()
         kinds: Sequence[int] = ()
+        self._looking = True
         try:
             items, kinds = await self._patiently(client.serve, tables)
             for item in items:
@@ -348,7 +364,7 @@ class MeterTask:
                 self._alert_problem = problem
                 self._log("warning", problem)
         finally:
-            _forget_readers()
+            self._looking = False
             self._listened_ms = clock.monotonic_ms()
             if heard:
                 # Also when the link goes: an alert that breaks it each time waits longer each time.

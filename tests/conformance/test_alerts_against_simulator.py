@@ -8,6 +8,7 @@ import pytest
 
 from gateway.c1219.alerts import Client
 from gateway.c1219.on_demand import OnDemand
+from gateway.core import schedule
 from gateway.core.gateway import Gateway
 from gateway.core.memory_outbox import MemoryOutbox
 from gateway.core.meter_task import MeterSettings
@@ -199,6 +200,20 @@ def test_a_change_of_power_is_published_within_four_seconds_and_never_polled(fir
     assert [table for table, _, _ in house.written].count(et(71)) == 2
     assert house.tables() == {7, et(50), et(71)}
     assert {data[:2] for table, _, data in house.written if table == 7} == {b"\x27\x08"}
+
+
+def test_a_backfill_of_ten_days_does_not_hold_changes_up():
+    house = House(history_days=10, life="busy")
+
+    async def script() -> None:
+        await house.clock.until(lambda: house.powers(), MINUTE)
+        for forward in (3000, 300, 2000, 500):
+            await house.clock.advance(11 * SECOND)
+            assert await change(house, forward) <= 4 * SECOND
+        assert len(house.published(model.LOAD_PROFILE)) > 5
+
+    intervals = {kind: interval for kind, interval, *_ in schedule.DEFAULT if kind != model.PRESENT}
+    house.run(script, Client(200), intervals_ms=intervals)
 
 
 def test_with_neither_of_both_not_one_write_reaches_the_meter():

@@ -182,4 +182,4 @@ class TestTask(Bench):
 
         quick = {model.PRESENT: SECOND}
         self.run_bench(script, client=self.client(pause_ms=2000), intervals_ms=quick)
-        self.assertTrue(6 <= len(self.handled) <= 11, len(self.handled))
+        self.assertTrue(10 <= len(self.handled) <= 16, len(self.handled))
