@@ -208,8 +208,8 @@ class VirtualMeter:
         self.image.patch(table, offset, value.to_bytes(4, "little", signed=True))
 
     def replace(self, serial: str) -> None:
-        """Someone hangs another meter in this one's place: another serial number, registers at zero, no client
-        that it knows."""
+        """Someone hangs another meter in this one's place: another serial number, registers at zero, no
+        clients."""
         for number in self.clients.installed:
             self.clients.remove(number)
         self.serial = serial

@@ -28,11 +28,11 @@ _OTHER_C1218 = frozenset(
 # The most table data a response can carry: code, count and digest take the rest.
 MAX_READ = MAX_MESSAGE - 1 - 2 - DIGEST_BYTES
 
-# Tables C.1 and C.4, and ET71: what the basic key may write, and what the advanced key may write.
+# Tables C.1 and C.4, ET62 and ET71: what the basic key may write, and what the advanced key may write.
 BASIC_WRITES = frozenset([7, et(50), et(51), et(52), et(71)])
 ADVANCED_WRITES = BASIC_WRITES | frozenset(
     [7, 15, 23, 24, 33, 53, 54]
-    + [et(number) for number in (1, 2, 3, 4, 5, 6, 7, 9, 13, 23, 34, 40, 47, 55, 57, 67, 70, 76, 77, 80)]
+    + [et(number) for number in (1, 2, 3, 4, 5, 6, 7, 9, 13, 23, 34, 40, 47, 55, 57, 62, 67, 76, 77, 80)]
 )
 
 
@@ -99,6 +99,7 @@ class TableService:
         try:
             self._image.write(table, offset, data[:count])
         except KeyError:
-            return TABLE_NOT_POSSIBLE
+            # Register data: the hardware lock goes before any key ("Hardware Lock").
+            return NO_PERMISSION
         react = self._image.after_write.get(table)
         return OK if react is None or react(advanced) else NOT_POSSIBLE

@@ -65,6 +65,9 @@ def test_wrong_key_learns_nothing(meter: VirtualMeter) -> None:
         (28, 0, 5, 5),
         (et(42), 0, 5, 5),
         (99, 0, 5, 5),
+        (et(70), 0, 5, 5),
+        (et(62), 0, 3, 0),
+        (23, 0, 3, 3),
         (et(3), 143, 3, 4),
     ],
 )
