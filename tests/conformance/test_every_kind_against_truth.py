@@ -23,7 +23,7 @@ from gateway.drivers.mep.meter import MepMeter
 from gateway.drivers.mep.security import DIGEST, RC4, TLS, Security
 from gateway.drivers.mep.tls_client import TlsClient
 from gateway.drivers.optical.meter import OpticalMeter
-from gateway.simulator.generations import generation
+from gateway.simulator.generations import GENERATIONS, generation
 from gateway.simulator.meter import VirtualMeter
 from gateway.simulator.optical_session import OpticalKeys
 from gateway.simulator.profile import standard
@@ -76,11 +76,11 @@ _AUTUMN_LIFE = (
     ("10-27T00:40", "cut_power", 3000),
     ("10-27T12:00", "configure_profile", 4, 2),
     ("10-28T03:20", "cut_power", 7200),
-    ("10-29T10:03", "move_clock", -4),
-    ("10-30T10:03", "move_clock", 4),
+    ("10-29T10:03", "move_clock", 4),
     ("10-31T11:00", "set_alarm", "phase loss"),
     ("11-01T08:00", "lose_device", 0),
     ("11-02T05:50", "cut_power", 1500),
+    ("11-02T10:03", "move_clock", -4),
 )
 # And then, seconds after the first reading.
 _LATER = (
@@ -100,7 +100,7 @@ _LATER = (
 )
 _LATER_MS = 19_000_000
 
-# Firmware, year's season, ports, and what else is configured.
+# Firmware (all there is), the year's season, ports, and what else is configured.
 METERS = (
     ("2.0", SPRING, (DIGEST, OPTICAL), {}),
     ("2.10", SPRING, (DIGEST, OPTICAL), {}),
@@ -110,6 +110,10 @@ METERS = (
     ("3.80", AUTUMN, (DIGEST, OPTICAL), {"demands": 1}),
     ("4.30", SPRING, (DIGEST, RC4, OPTICAL), {}),
     ("4.30", AUTUMN, (TLS,), {"demands": 3}),
+    ("2.12", AUTUMN, (DIGEST, OPTICAL), {}),
+    ("3.0", AUTUMN, (DIGEST, OPTICAL), {}),
+    ("4.0", AUTUMN, (DIGEST, OPTICAL), {"ct_ratio": 40, "vt_ratio": 100, "energy_unit": 100}),
+    ("4.10", AUTUMN, (DIGEST, OPTICAL), {"summations": 15, "tiers": 4, "demands": 4}),
 )
 # Load profiles with end readings, scalars and divisors.
 _WITH_EXTRAS = ("3.50", "4.30")
@@ -308,6 +312,10 @@ def compared():
     for place in counts:
         row = [counts[place][kind] for kind in (*NOW, *cursors.KINDS)]
         print("%-14s" % ("%s %s" % place) + "".join("%13d" % count for count in row))
+
+
+def test_no_firmware_is_left_out():
+    assert {firmware for firmware, *_ in METERS} == set(GENERATIONS)
 
 
 @pytest.mark.parametrize(

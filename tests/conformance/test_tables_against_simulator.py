@@ -1,12 +1,12 @@
 """Two readings of the guides, held against each other: what the readers make of the virtual meter's tables
-is what the virtual meter knows to be true, for every firmware generation and configuration."""
+is what the virtual meter knows to be true, in unusual configurations too."""
 
 import pytest
 
 from gateway import clock as time_seam
 from gateway.c1219.readers import clock, identity, present, registers
 from gateway.c1219.tables import Tables
-from gateway.simulator.generations import GENERATIONS, generation
+from gateway.simulator.generations import generation
 from gateway.simulator.meter import VirtualMeter
 from tests.fake_meter import FakeMeter, by_name, run
 
@@ -65,7 +65,7 @@ def read(reader, tables):
     return reading, by_name(reading)
 
 
-CONFIGURATIONS = [{"firmware": firmware} for firmware in GENERATIONS] + [
+CONFIGURATIONS = [
     {"firmware": "3.10", "demands": 2},
     {"firmware": "3.50", "demands": 4, "summations": 15},
     {"firmware": "3.70", "tiers": 8, "summations": 15, "ct_ratio": 80, "energy_unit": 10},
@@ -134,7 +134,7 @@ def test_demands_keep_the_meters_time(now):
     assert at_maximum.date == found["OBIS_1.6.0"].date
 
 
-@pytest.mark.parametrize("firmware", GENERATIONS)
+@pytest.mark.parametrize("firmware", ["2.0", "4.30"])
 def test_identity_and_clock(now, firmware):
     meter, tables = build(now, firmware=firmware)
     who = run(identity.identify(tables))
