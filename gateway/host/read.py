@@ -22,6 +22,9 @@ from .show import About, Item, json_lines, print_tables, total_rows
 KINDS = {name: kind for kind, name in enumerate(model.KIND_NAMES) if kind != model.FOREIGN}
 
 _BAD_ANSWERS = 3  # in a row
+# Answers of a meter: not now, and not with this key (MEP guide, table 2.6).
+_LATER = (6, 7, 8)
+_NOT_ALLOWED = (3,)
 _STANDING = 5  # steps that bring nothing and do not move; what is recorded meanwhile may cause some
 
 
@@ -65,11 +68,28 @@ async def read(access: MeterAccess, kinds: list[int], as_json: bool, since: int 
             try:
                 await _read_kind(tables, kind, as_json, since, about)
             except (Refused, TableError) as error:
-                failures.append(f"{model.KIND_NAMES[kind]} can't be read: {error}")
+                failures.append(_told(kind, error))
     finally:
         await meter.close()
     if failures:
         raise GatewayError("\n".join(failures))
+
+
+def _told(kind: int, error: Refused | TableError) -> str:
+    """What went wrong with a kind, and what to do about it."""
+    name = model.KIND_NAMES[kind]
+    if not isinstance(error, Refused):
+        advice = (
+            "The meter contradicts itself, or what is known of meters. Read again; if it stays so, "
+            f"`osgp-gateway record {name} ...` records what it says, for a report"
+        )
+    elif error.code in _LATER:
+        advice = "Read again in a minute"
+    elif error.code in _NOT_ALLOWED:
+        advice = "Ask the utility for a key that may read it, or leave it out"
+    else:
+        advice = f"A meter that does not have it can't tell it: name the kinds to read without {name}"
+    return f"{name} can't be read: {error}. {advice}"
 
 
 async def _read_kind(tables: Tables, kind: int, as_json: bool, since: int | None, about: About) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.errors import GatewayError, Refused, TableError
 from gateway.host import read as reading
 from gateway.transmission import model
 from tests.expected_readings import Expected, lines, lines_said
+from tests.fake_meter import FakeMeter, standard
 from tests.host.test_cli import ENVIRONMENT, KEY, command, run
 
 START = "2026-01-02T10:04:00Z"
@@ -178,6 +180,33 @@ def test_tables_for_people(said):
     assert "alarms of meter" in text
     assert " set " in text
     assert any(name in text for name in ("Primary power up", "Time changed", "Self-read"))
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (Refused("busy", 6, 74), "Read again in a minute"),
+        (Refused("no permission", 3, 74), "Ask the utility for a key"),
+        (Refused("absent", 4, 74), "name the kinds to read without events"),
+        (TableError("BT74 claims 9 of 8"), "osgp-gateway record events"),
+    ],
+)
+async def test_what_can_not_be_read_tells_what_to_do(error, advice, monkeypatch):
+    class Closing(FakeMeter):
+        async def close(self):
+            pass
+
+    class Access:
+        async def open(self):
+            return Closing({**standard(), 2051: b"4711".ljust(143, b"\0")})
+
+    async def fail(tables, cursor):
+        raise error
+
+    monkeypatch.setattr("gateway.core.cursors.reader", lambda kind: (fail, None))
+    with pytest.raises(GatewayError) as caught:
+        await reading.read(Access(), [model.EVENT], True)
+    assert f"events can't be read: {error}. " in str(caught.value) and advice in str(caught.value)
 
 
 def test_what_a_meter_refuses_does_not_hide_the_rest(tmp_path: Path):
