@@ -249,8 +249,8 @@ async def test_all_that_is_wrong_with_a_configuration_is_told_at_once(
         "colour: there is no such field",
         'key_level: takes "mbk" or "mak", or is left out',
         "port: has to be given",
-        'power_change_w: needs "register": true and "allow_writes": true: the meter tells changes only to its '
-        "client, which writes what is to be watched",
+        'power_change_w: needs "register": true and "allow_writes": true: the meter tells changes only to '
+        "its client, which writes what is to be watched",
         "reads_per_hour: takes 1 to 3600000",
     ]
     secret(tmp_path / "credential", CREDENTIAL)
