@@ -102,18 +102,18 @@ _LATER_MS = 19_000_000
 
 # Firmware (all there is), the year's season, ports, and what else is configured.
 METERS = (
-    ("2.0", SPRING, (DIGEST, OPTICAL), {}),
+    ("2.0", AUTUMN, (DIGEST, OPTICAL), {}),
     ("2.10", SPRING, (DIGEST, OPTICAL), {}),
     ("3.10", SPRING, (DIGEST, OPTICAL), {"demands": 2}),
     ("3.50", SPRING, (DIGEST, OPTICAL), {}),
     ("3.70", SPRING, (DIGEST, OPTICAL), {"demands": 4, "ct_ratio": 40, "energy_unit": 10}),
     ("3.80", AUTUMN, (DIGEST, OPTICAL), {"demands": 1}),
-    ("4.30", SPRING, (DIGEST, RC4, OPTICAL), {}),
+    ("4.30", SPRING, (DIGEST, OPTICAL), {}),
     ("4.30", AUTUMN, (TLS,), {"demands": 3}),
     ("2.12", AUTUMN, (DIGEST, OPTICAL), {}),
     ("3.0", AUTUMN, (DIGEST, OPTICAL), {}),
     ("4.0", AUTUMN, (DIGEST, OPTICAL), {"ct_ratio": 40, "vt_ratio": 100, "energy_unit": 100}),
-    ("4.10", AUTUMN, (DIGEST, OPTICAL), {"summations": 15, "tiers": 4, "demands": 4}),
+    ("4.10", AUTUMN, (RC4, OPTICAL), {"summations": 15, "tiers": 4, "demands": 4}),
 )
 # Load profiles with end readings, scalars and divisors.
 _WITH_EXTRAS = ("3.50", "4.30")
