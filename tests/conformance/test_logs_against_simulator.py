@@ -139,3 +139,17 @@ def test_alarms_set_and_cleared(now, firmware):
     changes = world.truth()["alarms"][before:]
     assert {(8 * change["byte"] + change["bit"], int(change["set"])) for change in changes} <= set(found)
     assert len(found) == len(changes)
+
+
+@pytest.mark.parametrize("firmware", ["2.10", "4.30"])
+def test_alarms_are_in_the_logs_where_bt03_is_refused(now, firmware):
+    world = World(now, firmware)
+    world.meter.image.remove(3)
+    found = [alarm for alarm in world.through(120, 60, alarms) if alarm.code < 256]
+    about = {1: (19, 1), 2: (19, 0), 42: (14, 1), 43: (15, 1), 44: (16, 1), 47: (20, 1), 48: (21, 1)}
+    entries = world.meter.truth_document()["events"]["entries"]
+    wanted = [(one["sequence"], *about[one["code"]]) for one in entries if one["code"] in about]
+    assert wanted
+    # The looks before the last three were followed by one at the logs.
+    told = [(alarm.sequence, alarm.code, alarm.argument[0]) for alarm in found]
+    assert told == wanted[: len(told)] and len(told) >= len(wanted) - 4
