@@ -1,6 +1,6 @@
 """The meter's tables, decoded with its own dimensions, which are read once and dropped when they move."""
 
-from .._compat import TYPE_CHECKING, const
+from .._compat import MICROPYTHON, TYPE_CHECKING, const
 from ..errors import Refused, TableError
 from .layout import Layout
 from .layouts.registers import BT20, BT21, LIMITS
@@ -50,6 +50,18 @@ class Tables:
         self._dims = {}
         self._known = False
         self._generation += 1
+
+    if MICROPYTHON:
+
+        def spare(self) -> None:
+            """Drop what holds on to a reader that is about to be forgotten, and would stand in memory twice
+            once it is imported again."""
+            self.memo.pop("load_profile", None)
+
+    else:
+
+        def spare(self) -> None:
+            """On a board: drop what holds on to a reader that is about to be forgotten."""
 
     async def get(self, layout: "Layout", *names: str) -> "Table":
         """The named fields of a table, or the whole: partial reads with exact counts, neighbours

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..c1219.readers.identity import Identity
     from ..c1219.tables import Tables
     from ..meter import Meter
+    from .cursors import Pass
     from .horizon import Horizon
     from .outbox import Outbox
     from .scheduler import Job
@@ -116,6 +117,14 @@ async def read_kind(kind: int, tables: "Tables") -> "list[Any]":
     finally:
         if kind != model.PRESENT:
             _forget_readers()
+
+
+async def _pass(going: "Pass", tables: "Tables") -> "Sequence[Any]":
+    try:
+        return await going.read(tables)
+    finally:
+        tables.spare()
+        _forget_readers()
 
 
 def _forget_readers() -> None:
@@ -397,10 +406,7 @@ class MeterTask:
         # Should this step fail: one day's self-reads do not wait for the next day.
         job.more_ms = clock.utc_ms() + _TRY_AGAIN_MS
         answers_in = await self._ask_devices(tables) if job.kind == model.MBUS else None
-        try:
-            read = await self._read(job.kind, going.read, tables)
-        finally:
-            _forget_readers()
+        read = await self._read(job.kind, _pass, going, tables)
         if not read:
             return
         more = going.done()

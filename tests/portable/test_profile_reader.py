@@ -10,6 +10,9 @@ from gateway.transmission.model import LOAD_PROFILE
 from tests.fake_meter import put, run
 from tests.profile_meter import START, DataSet, ProfileMeter
 
+# What Linux takes at once; a board takes less.
+load_profile._READ_SIZE, load_profile._STEP_VALUES = 5632, 480
+
 # BT22's sources and what the platform calls them.
 NAMES = {
     0: "OBIS_1.8.0", 1: "OBIS_2.8.0", 2: "OBIS_3.8.0", 3: "OBIS_4.8.0", 4: "OSGP_power_outage_seconds",

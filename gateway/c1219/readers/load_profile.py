@@ -13,7 +13,7 @@ of the whole row, or when not all channels have them, of one column. End reading
 are columns of their own ("OSGP_end_reading_...") with a value in the row of a block's last interval.
 """
 
-from ..._compat import TYPE_CHECKING, const
+from ..._compat import MICROPYTHON, TYPE_CHECKING, const
 from ...errors import GatewayError, Refused, TableError
 from ...transmission.model import LOAD_PROFILE, Column, Series
 from ...transmission.registry import COLUMN_FAULTS
@@ -41,8 +41,8 @@ _TRIES = const(3)
 
 # What is read at once, before it is checked that the meter did not move on. Of that a step gives as many
 # values as a board can hold as objects, and as many bits as a frame of 8 KiB has room for.
-_READ_SIZE = const(5632)
-_STEP_VALUES = const(480)
+_READ_SIZE = 1280 if MICROPYTHON else 5632
+_STEP_VALUES = 256 if MICROPYTHON else 480
 _FRAME_BITS = const(60000)
 _ROW_BITS = const(16)
 _VALUE_BITS = const(36)
