@@ -136,9 +136,28 @@ def split(items: "Sequence[Item]") -> "list[list[Item]]":
             first, second = halves(some[0])
             lists.insert(0, [second])
             lists.insert(0, [first])
+        elif isinstance(some[0], Reading) and _may_part(some[0]):
+            for part in _parts(some[0]):
+                lists.insert(0, [part])
         else:
             encode(bytes(16), 0, MAX_SEQUENCE, some)  # says why
     return fitting
+
+
+def _may_part(reading: Reading) -> bool:
+    """Whether its id is of the frame that it comes in: the registers of a meter with all that the guide knows
+    are more than a frame, and come as two readings of one time. What the meter numbered stays whole."""
+    own = reading.stored or reading.identifier or reading.source
+    return own is None and len(reading.values) > 1
+
+
+def _parts(reading: Reading) -> "list[Reading]":
+    """The second half of its values, and the first."""
+    values = reading.values
+    half = len(values) // 2
+    return [
+        Reading(reading.kind, reading.time, some, reading.faults) for some in (values[half:], values[:half])
+    ]
 
 
 def halves(series: Series) -> "tuple[Series, Series]":

@@ -163,6 +163,19 @@ class TestRoundTrips(unittest.TestCase):
         whole += [ids.interval_id(METER, 1, 2, 4, i) for i in range(100)]
         self.assertEqual(rows, whole)
 
+    def test_registers_beyond_a_frame_come_as_readings_of_one_time(self):
+        values = [Value("OSGP_coincident_3.7.0_at_1.6.0_%d" % i, i) for i in range(400)]
+        parts = frames.split([Reading(REGISTERS, Timestamp(1719837015), values, (3,))])
+        self.assertTrue(len(parts) > 1)
+        told = []
+        for (part,) in parts:
+            self.assertTrue(len(frames.encode(bytes(16), 1, 1, [part])) <= frames.MAX_FRAME)
+            self.assertEqual((part.time.seconds, tuple(part.faults)), (1719837015, (3,)))
+            told.extend([value.mantissa for value in part.values])
+        self.assertEqual(told, list(range(400)))
+        with self.assertRaises(FrameError):
+            frames.split([Reading(SELF_READ, Timestamp(0), values, (), (1, bytes(5)))])
+
     def test_split_keeps_kinds_apart_and_says_what_never_fits(self):
         reading = Reading(REGISTERS, Timestamp(0), [Value(1, 1)])
         event = Event(EVENT, Timestamp(0), 1, 1, b"")
