@@ -182,7 +182,7 @@ def busy_day(seed: int) -> Iterator[Happening]:
         yield at, "set_alarm", (name,)
         yield at + 600_000, "clear_alarm", (name,)
     for seconds in (3, 40, 1200):
-        yield START_MS - chance.randrange(DAY_MS), "cut_power", (seconds,)
+        yield START_MS - 1000 * seconds - chance.randrange(DAY_MS), "cut_power", (seconds,)
     for seconds in (-3, 4):
         yield START_MS - chance.randrange(DAY_MS), "move_clock", (seconds,)
     for _ in range(6):
