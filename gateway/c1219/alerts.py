@@ -10,10 +10,7 @@ M-Bus alerts are not asked for (ET50.30.2), because nothing here could end them.
 from .._compat import TYPE_CHECKING, const
 from ..errors import ProcedureFailed, Refused, TableError
 from ..transmission.model import LOAD_PROFILE, MBUS, PRESENT, Reading, Value
-from .layouts.extended import ET11
-from .layouts.mep_client import ET50, ET71
 from .procedures import mep_port, procedures
-from .readers.common import now
 from .sources import Resolver, name_of
 
 if TYPE_CHECKING:
@@ -45,7 +42,8 @@ _V2_00 = const(0x2000)
 _V3_00 = const(0x3000)
 _V3_40 = const(0x3500)
 
-_ENTRY = const(13)  # bytes of ET71
+_ET71 = const(2119)
+_ENTRY = const(13)  # bytes of it
 _UNUSED = const(255)
 _MOST_ENTRIES = const(32)
 _SOURCES = (8, 9)  # active power forward and reverse (MEP guide, "Source IDs")
@@ -54,6 +52,9 @@ _SOURCES = (8, 9)  # active power forward and reverse (MEP guide, "Source IDs")
 _WATCHING_MS = const(2000)
 
 _POWER = "changes of power"
+
+
+# Layouts and readers are imported where they are used: on a board they are dropped in between.
 
 
 class Client:
@@ -112,6 +113,9 @@ class Client:
 
     async def _register(self, tables: "Tables") -> "Sequence[Table]":
         """What ET71 watches, where it is to watch more."""
+        from .layouts.extended import ET11
+        from .layouts.mep_client import ET50
+
         held: list[Table] = []
         wanted: int = _REGISTERED
         if self._power_change:
@@ -155,7 +159,7 @@ class Client:
             entry = held[place]
             if not self._is_ours(entry):
                 data = source | self._power_change << 16 | (self._told.get(source, 0) & 0xFFFFFFFF) << 32
-                await tables.meter.write(ET71.table, data.to_bytes(8, "little"), place * _ENTRY)
+                await tables.meter.write(_ET71, data.to_bytes(8, "little"), place * _ENTRY)
                 entry["source"], entry["delta"] = source, self._power_change
             self._watched.append(place)
 
@@ -174,6 +178,8 @@ class Client:
 
     async def _power(self, tables: "Tables", ended: bool) -> "Sequence[Reading]":
         """The watched values; none where the alert goes on and they are what was told before."""
+        from .readers.common import now
+
         held = await _entries(tables)
         time = now()
         if not all(place < len(held) and self._is_ours(held[place]) for place in self._watched):
@@ -211,6 +217,9 @@ async def _entries(tables: "Tables") -> "list[Table]":
     """ET71's; none where the meter lacks it."""
     if (await tables.dimensions(("firmware",)))["firmware"] < _V3_40:
         return []
+    from .layouts.extended import ET11
+    from .layouts.mep_client import ET71
+
     count = (await tables.get(ET11, "alert_sources"))["alert_sources"]
     if not count:
         return []

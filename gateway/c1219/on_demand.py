@@ -10,8 +10,6 @@ import os
 from .. import clock
 from .._compat import TYPE_CHECKING, const
 from ..errors import ProcedureFailed, Refused, TableError
-from .layouts.devices import ET14
-from .layouts.mep_client import ET15
 from .procedures import procedures
 
 if TYPE_CHECKING:
@@ -84,6 +82,8 @@ class OnDemand:
 
     async def _due(self, tables: "Tables", now_s: int) -> "list[int]":
         """Handles of the devices whose data are too old."""
+        from .layouts.devices import ET14
+
         table = await tables.get_if_there(ET14, "occupancy", "devices")
         due = []
         size = (await tables.dimensions(("devices",)))["config_rest"] + 28 if table else 0
@@ -126,5 +126,7 @@ def period_s(day: int, frequency: int) -> int:
 
 
 async def _requests(tables: "Tables") -> "list[Table]":
+    from .layouts.mep_client import ET15
+
     requests: list[Table] = (await tables.get(ET15))["requests"]
     return requests
