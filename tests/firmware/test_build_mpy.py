@@ -230,7 +230,8 @@ def test_nothing_that_remains_of_the_application_names_what_was_left_out():
 
 def test_private_names_that_never_meet_are_one():
     source = (
-        '"""One."""\nfrom app.two import _shared\n_limit = 1\nclass Base:\n    def _step(self): return self._size\n'
+        '"""One."""\nfrom app.two import _shared\n_limit = 1\nclass Base:\n'
+        "    def _step(self): return self._size\n"
         "class Worker(Base):\n    def run(self):\n        self._count = _limit\n"
         "        return self._step(), _shared\n"
     )

@@ -1,0 +1,116 @@
+"""The board's application as tests run it on MicroPython's unix port, and what it needs around it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import free_port, wait_for_port
+from tests.interpreter import ROOT, micropython
+
+KEY = "0123456789abcdef0123"
+PASSWORD = "The meter's password"
+CREDENTIAL = "one that both ends know"
+
+
+class Application:
+    """The bytecode, where it lies, the same as an image, and its sizes as a table."""
+
+    def __init__(self, directory: Path, image: Path, table: str) -> None:
+        self.directory = directory
+        self.image = image
+        self.table = table
+
+
+def tool(name: str, *arguments: object) -> str:
+    """What one of the project's tools says."""
+    command = [sys.executable, f"tools/{name}", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+@contextlib.asynccontextmanager
+async def process(
+    *command: str, cwd: Path = ROOT, environment: dict[str, str] | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A child that is ended with Ctrl-C's signal, and killed when that does not help."""
+    child = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=cwd,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **(environment or {})},
+    )
+    try:
+        yield child
+    finally:
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.send_signal(signal.SIGINT)
+            try:
+                await asyncio.wait_for(child.wait(), 10)
+            except TimeoutError:
+                child.kill()
+
+
+def board_process(
+    image: Path, heap: str, settings: Path, environment: dict[str, str] | None = None
+) -> contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]:
+    """The application from its image, as a board runs it from its flash."""
+    command = (sys.executable, "tools/run_from_rom.py", str(image), "unix_main")
+    return process(*command, "-X", f"heapsize={heap}", str(settings), environment=environment)
+
+
+def secret(file: Path, text: str) -> Path:
+    file.write_text(text + "\n")
+    file.chmod(0o600)
+    return file
+
+
+@contextlib.asynccontextmanager
+async def cloud(directory: Path) -> AsyncIterator[int]:
+    """omdp-cloud with its embedded broker and SQLite; gives the broker's port."""
+    port = free_port()
+    file = directory / "cloud.toml"
+    file.write_text(
+        f"[engine]\nport = {port}\nstore = {json.dumps(str(directory / 'nats'))}\n"
+        f"[database]\nurl = {json.dumps('sqlite:///' + str(directory / 'readings.db'))}\n"
+        f"[custody]\ncredential_file = {json.dumps(str(directory / 'credential'))}\n"
+    )
+    async with process(sys.executable, "-m", "omdp_cloud.cli", "serve", "-c", str(file)) as child:
+        assert child.stdout
+        async with asyncio.timeout(30):
+            line = await child.stdout.readline()
+        if not line:
+            pytest.fail((await child.communicate())[1].decode())
+        await asyncio.to_thread(wait_for_port, port)
+        yield port
+
+
+def board_settings(directory: Path, port: int, line: Path) -> dict:
+    return {
+        "port": str(line),
+        "key_file": str(directory / "meter.key"),
+        "schedule": {"present": 1, "registers": 2, "clock": 3},
+        "broker": {
+            "host": "127.0.0.1",
+            "port": port,
+            "client_id": "board",
+            "credential_file": str(directory / "credential"),
+        },
+        "report_seconds": 1,
+    }
+
+
+async def run_with(application: Application, directory: Path, settings: object) -> tuple[int | None, str]:
+    file = directory / "board.json"
+    file.write_text(json.dumps(settings))
+    async with process(micropython(), "-m", "unix_main", str(file), cwd=application.directory) as board:
+        _, errors = await asyncio.wait_for(board.communicate(), 20)
+    return board.returncode, errors.decode()
