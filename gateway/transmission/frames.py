@@ -145,19 +145,23 @@ def split(items: "Sequence[Item]") -> "list[list[Item]]":
 
 
 def _may_part(reading: Reading) -> bool:
-    """Whether its id is of the frame that it comes in: the registers of a meter with all that the guide knows
-    are more than a frame, and come as two readings of one time. What the meter numbered stays whole."""
-    own = reading.stored or reading.identifier or reading.source
-    return own is None and len(reading.values) > 1
+    """Whether it may come as several readings of one time: the registers of a meter with all that the guide
+    knows are more than a frame. What has an id of its own stays whole."""
+    return reading.identifier is None and reading.source is None and len(reading.values) > 1
 
 
 def _parts(reading: Reading) -> "list[Reading]":
-    """The second half of its values, and the first."""
+    """The second half of its values, and the first. The id of what the meter stored goes on with which half
+    it is, so each part has the same one whenever it is read."""
     values = reading.values
     half = len(values) // 2
-    return [
-        Reading(reading.kind, reading.time, some, reading.faults) for some in (values[half:], values[:half])
-    ]
+    parts = []
+    for number, some in ((1, values[half:]), (0, values[:half])):
+        part = Reading(reading.kind, reading.time, some, reading.faults)
+        if reading.stored is not None:
+            part.stored = reading.stored + (number,)
+        parts.append(part)
+    return parts
 
 
 def halves(series: Series) -> "tuple[Series, Series]":

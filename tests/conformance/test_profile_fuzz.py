@@ -78,7 +78,8 @@ def steps(reader, tables, cursor):
         cursor = step.cursor
         assert len(cursor) < 256
         if step.items:
-            assert len(frames.encode(bytes(16), 1, 1, step.items)) <= frames.MAX_FRAME
+            for some in frames.split(step.items):
+                assert len(frames.encode(bytes(16), 1, 1, some)) <= frames.MAX_FRAME
     return items
 
 

@@ -173,8 +173,20 @@ class TestRoundTrips(unittest.TestCase):
             self.assertEqual((part.time.seconds, tuple(part.faults)), (1719837015, (3,)))
             told.extend([value.mantissa for value in part.values])
         self.assertEqual(told, list(range(400)))
-        with self.assertRaises(FrameError):
-            frames.split([Reading(SELF_READ, Timestamp(0), values, (), (1, bytes(5)))])
+
+    def test_parts_of_a_self_read_have_the_same_ids_each_time(self):
+        values = [Value("OSGP_coincident_3.7.0_at_1.6.0_%d" % i, i) for i in range(400)]
+        reading = Reading(SELF_READ, Timestamp(0), values, (), (1, bytes(5)))
+        told = []
+        for (part,) in frames.split([reading]):
+            items = frames.decode(frames.encode(METER, 1, 1, [part]), METER)
+            told.extend(ids.frame_ids(METER, items))
+        again = []
+        for (part,) in frames.split([reading]):
+            items = frames.decode(frames.encode(METER, 77, 9, [part]), METER)
+            again.extend(ids.frame_ids(METER, items))
+        self.assertEqual(told, again)
+        self.assertEqual(len(set(told)), len(told))
 
     def test_split_keeps_kinds_apart_and_says_what_never_fits(self):
         reading = Reading(REGISTERS, Timestamp(0), [Value(1, 1)])
