@@ -16,6 +16,7 @@ MICROPYTHON = sys.implementation.name == "micropython"
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -53,6 +54,17 @@ if MICROPYTHON:
             if sys.modules.pop(package + "." + leaf, None):
                 delattr(parent, leaf)
 
+    def fsync(file: "Any") -> None:
+        """What was written to an open file is durable from here on: littlefs does so when it is flushed."""
+        file.flush()
+
+    def fsync_directory(path: str) -> None:
+        """Likewise names that came or went: littlefs changes them durably."""
+
+    async def call(function: "Callable[..., None]", *arguments: "Any") -> None:
+        """Where there are threads, in one: for what keeps the processor waiting."""
+        function(*arguments)
+
     real_ticks_ms = time.ticks_ms  # type: ignore[attr-defined]
     real_ticks_diff = time.ticks_diff  # type: ignore[attr-defined]
     real_sleep_ms = asyncio.sleep_ms  # type: ignore[attr-defined]
@@ -78,6 +90,23 @@ else:
 
     def forget(package: str) -> None:
         """On a board: drop the modules of a package, whose memory is needed."""
+
+    def fsync(file: "Any") -> None:
+        """What was written to an open file is durable from here on."""
+        file.flush()
+        os.fsync(file.fileno())
+
+    def fsync_directory(path: str) -> None:
+        """Names that came or went in a directory are durable from here on."""
+        directory = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    async def call(function: "Callable[..., None]", *arguments: "Any") -> None:
+        """In a thread: for what keeps the processor waiting."""
+        await asyncio.to_thread(function, *arguments)
 
     def real_ticks_ms() -> int:
         return time.monotonic_ns() // 1000000

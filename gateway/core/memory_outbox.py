@@ -5,15 +5,13 @@ import os
 from .._compat import TYPE_CHECKING, const
 from ..errors import OutboxError
 from ..transmission.model import PRESENT_CLASS
-from .outbox import CLASSES, MAX_FRAME, Entry, Outbox
+from .outbox import CLASSES, MAX_FRAME, Entry, Outbox, join_drop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 # What an entry is charged besides its frame, so that many tiny frames can't exhaust memory.
 _OVERHEAD = const(96)
-# More ranges of drops than this per meter are joined, naming frames between them too.
-_MAX_DROPS = const(16)
 
 
 class _Log:
@@ -153,13 +151,7 @@ class MemoryOutbox(Outbox):
     def add_drop(self, meter: bytes, cls: int, epoch: int, first: int, last: int) -> None:
         if meter not in self._meters:
             self._meters.append(meter)
-        ranges = self._drops.setdefault(meter, [])
-        for i, (c, e, f, n) in enumerate(ranges):
-            near = f <= last + 1 and first <= n + 1
-            if (c, e) == (cls, epoch) and (near or len(ranges) >= _MAX_DROPS):
-                ranges[i] = (c, e, min(f, first), max(n, last))
-                return
-        ranges.append((cls, epoch, first, last))
+        join_drop(self._drops.setdefault(meter, []), cls, epoch, first, last)
 
     def declared(self, meter: bytes, drops: "Sequence[tuple[int, int, int, int]]") -> None:
         # A range that has grown since it was declared stays, whole: to declare twice is harmless.

@@ -17,6 +17,19 @@ MAX_FRAME = const(8192)
 
 CLASSES = const(4)
 
+# More ranges of drops than this per meter are joined, naming frames between them too.
+_MAX_DROPS = const(16)
+
+
+def join_drop(ranges: "list[tuple[int, int, int, int]]", cls: int, epoch: int, first: int, last: int) -> None:
+    """Add a range to the drops of a meter, joined with a near one."""
+    for i, (c, e, f, n) in enumerate(ranges):
+        near = f <= last + 1 and first <= n + 1
+        if (c, e) == (cls, epoch) and (near or len(ranges) >= _MAX_DROPS):
+            ranges[i] = (c, e, min(f, first), max(n, last))
+            return
+    ranges.append((cls, epoch, first, last))
+
 
 class Entry:
     """One frame in the outbox.
