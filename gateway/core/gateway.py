@@ -5,9 +5,10 @@ import json
 
 from .. import clock
 from .._compat import TYPE_CHECKING, const
-from ..errors import ConfigurationError, Expired
+from ..errors import ConfigurationError, Expired, OutboxError
 from ..transmission import topics
 from ..transmission.custody import hop_key
+from ..transmission.model import ALARM, CLASS_OF_KIND
 from .meter_task import MeterSettings, MeterTask
 from .sender import Sender
 from .supervisor import Supervisor, Worker
@@ -24,6 +25,8 @@ __all__ = ["Gateway", "MeterSettings", "last_will"]
 
 # How long what is left in the outbox may take to go when the gateway ends.
 _DRAIN_MS = const(2000)
+# How long frames may wait to become durable; those of events and alarms do not wait.
+SYNC_MS = const(10000)
 
 
 class Gateway:
@@ -33,7 +36,8 @@ class Gateway:
     `log(level, text)`: level is "debug", "info", "warning" or "error". `credential`: the secret shared
     with whoever gives receipts (the MQTT password); None takes the broker's acknowledgement for custody.
     Who each meter is stands in the outbox's notes, so that a replaced meter is noticed as far as the
-    outbox outlives the process. All of time goes through gateway.clock.
+    outbox outlives the process. `sync_ms`: how long a frame may wait until it is durable; events and alarms
+    do not wait. All of time goes through gateway.clock.
     """
 
     def __init__(
@@ -44,8 +48,12 @@ class Gateway:
         outbox: "Outbox",
         log: "Log",
         credential: "bytes | None" = None,
+        sync_ms: int = SYNC_MS,
     ) -> None:
         self.outbox = outbox
+        self._log = log
+        self._sync_ms = sync_ms
+        self._urgent = asyncio.Event()
         key = None if credential is None else hop_key(credential)
         self.sender = Sender(outbox, broker, name, key, on_rewind=self._rewind)
         self.supervisor = Supervisor(log)
@@ -53,12 +61,15 @@ class Gateway:
         for meter in self.meters:
             self.supervisor.add(meter.settings.name, meter.run).on_change = self._show
         self._broker = Worker("broker", self.sender.run, log)
+        self._storage = Worker("outbox", self._store, log)
+        outbox.on_append = self._appended
 
     async def run(self) -> None:
         """Until cancelled; then ends the meters' sessions, sends what is left in the outbox if that goes
         fast, syncs it, and leaves the broker."""
         self.sender.set_status(None, _status("online"))
         sending = asyncio.create_task(self._broker.run())
+        storing = asyncio.create_task(self._storage.run())
         try:
             await self.supervisor.run()
         finally:
@@ -71,8 +82,30 @@ class Gateway:
                 pass
             finally:
                 sending.cancel()
-                await asyncio.gather(sending, return_exceptions=True)
-                await self.outbox.sync()
+                storing.cancel()
+                await asyncio.gather(sending, storing, return_exceptions=True)
+                try:
+                    await self.outbox.sync()
+                except OutboxError as error:
+                    self._log("error", "what was read last is lost: %s" % error)
+
+    def _appended(self, cls: int) -> None:
+        if cls == CLASS_OF_KIND[ALARM]:
+            self._urgent.set()
+        self.sender.appended(cls)
+
+    async def _store(self, worker: Worker) -> None:
+        """Makes durable what came together meanwhile; for as long as the gateway runs."""
+        while True:
+            try:
+                await clock.wait_for_ms(self._urgent.wait(), self._sync_ms)
+            except Expired:
+                pass
+            self._urgent.clear()
+            await self.outbox.sync()
+            worker.report("working")
+            for meter_id in self.outbox.losses():
+                self._rewind(meter_id, 0)
 
     def confirm(self, name: str) -> None:
         """A person says that the meter `name` was replaced on purpose; see MeterTask.confirm."""
@@ -93,12 +126,13 @@ class Gateway:
                 meter.read_again()
 
     def status(self) -> "dict[str, Any]":
-        """For people and programs. "workers": as Supervisor.states, the broker's connection last;
+        """For people and programs. "workers": as Supervisor.states, the broker's connection and the outbox
+        last;
         "meters": name, meterId ("" before it is known), identity, reads, badAnswers, and by kind of
         reading lastMs (UTC, None before the first), problem ("" for none) and missed (how often it came
         too late); "outbox": frames published and receipted, and how many meters have some to send."""
         return {
-            "workers": self.supervisor.states() + [self._broker.status()],
+            "workers": self.supervisor.states() + [self._broker.status(), self._storage.status()],
             "meters": [meter.status() for meter in self.meters],
             "outbox": {
                 "published": self.sender.published,

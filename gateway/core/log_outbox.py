@@ -162,7 +162,7 @@ class LogOutbox(Outbox):
         segment, place, fresh = self._logs.append(cls, meter, epoch, sequence, frame)
         stream.append(segment, sequence, fresh)
         if self.on_append is not None:
-            self.on_append()
+            self.on_append(cls)
         return _Stored(self, stream, stream.runs[-1], sequence, place)
 
     def _make_room(self, cls: int, size: int) -> None:
@@ -299,7 +299,6 @@ class LogOutbox(Outbox):
             self._lost.append(stream.meter)
 
     def losses(self) -> "Sequence[bytes]":
-        """Meters of which readings were spoiled in here that they may still hold themselves; told once."""
         lost, self._lost = self._lost, []
         return lost
 

@@ -188,7 +188,7 @@ class MemoryOutbox(Outbox):
         log.pending += 1
         log.numbers[(epoch, sequence)] = entry
         if self.on_append is not None:
-            self.on_append()
+            self.on_append(cls)
         return entry
 
     def _make_room(self, size: int) -> None:

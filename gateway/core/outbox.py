@@ -34,8 +34,8 @@ def join_drop(ranges: "list[tuple[int, int, int, int]]", cls: int, epoch: int, f
 class Entry:
     """One frame in the outbox.
 
-    `place` rises in the order of appending and is never used twice in one opening. `kept`: the receiver
-    has it; it only waits for its space to be needed.
+    `place` rises in the order of appending within a meter and class, and is never used twice in one opening.
+    `kept`: the receiver has it; it only waits for its space to be needed.
     """
 
     def __init__(self, meter: bytes, cls: int, epoch: int, sequence: int, place: int, frame: bytes) -> None:
@@ -66,8 +66,8 @@ class Outbox:
     # flash or a cloned card either.
     epoch = 0
 
-    # Called without arguments after each append, so that a sender task can wait for work.
-    on_append: "Callable[[], None] | None" = None
+    # Called with the class after each append, so that who waits for work learns of it.
+    on_append: "Callable[[int], None] | None" = None
 
     def append(self, meter: bytes, cls: int, encode: "Callable[[int, int], bytes]") -> Entry:
         """Take a frame of our own; `encode(epoch, sequence)` makes its bytes.
@@ -146,6 +146,10 @@ class Outbox:
     def set_note(self, name: bytes, value: "bytes | None") -> None:
         """Write, replace or (None) remove a record, in the order of the calls around it."""
         raise NotImplementedError
+
+    def losses(self) -> "Sequence[bytes]":
+        """Meters of which readings were spoiled in here that they may still hold themselves; told once."""
+        return ()
 
     def close(self) -> None:
         """Give files back; does not sync."""

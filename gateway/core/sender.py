@@ -60,7 +60,11 @@ class Sender:
         self._stale: set[str] = set()  # topics whose status is not published on this connection
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
-        outbox.on_append = self._work.set
+        outbox.on_append = self.appended
+
+    def appended(self, cls: int) -> None:
+        """The outbox has something new."""
+        self._work.set()
 
     def set_status(self, meter: "bytes | None", payload: bytes) -> None:
         """Show `payload` as the status of a meter, or (None) of the gateway, from now on; published when

@@ -252,6 +252,17 @@ class BrokerSection(_Section):
         return urlsplit(self.url).port or (8883 if self.tls else 1883)
 
 
+class OutboxSection(_Section):
+    """What waits on disk until the cloud has it."""
+
+    size_mb: int = Field(
+        default=256, ge=1, le=1 << 20, description="how much of the disk it may take, in MiB"
+    )
+    sync: Duration = Field(
+        default=10_000, description="how long a frame may wait until it is durable; events and alarms do not"
+    )
+
+
 class ScheduleSection(_Section):
     """How often each kind is read, aligned to the clock; "off" for never."""
 
@@ -338,6 +349,7 @@ class MeterSection(_Section):
 class Configuration(_Section):
     gateway: GatewaySection = Field(default_factory=GatewaySection)
     broker: BrokerSection
+    outbox: OutboxSection = OutboxSection()
     meter: list[MeterSection] = Field(min_length=1)
 
 

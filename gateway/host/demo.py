@@ -26,6 +26,7 @@ _LOOK_S = 0.1
 
 _GATEWAY = """\
 [gateway]
+state_dir = "state"
 id = "demo"
 
 [broker]

@@ -10,7 +10,6 @@ from .. import clock
 from ..c1219.alerts import Client
 from ..c1219.on_demand import OnDemand
 from ..core.gateway import Gateway, last_will
-from ..core.memory_outbox import MemoryOutbox
 from ..core.meter_task import MeterSettings
 from ..errors import ConfigurationError
 from . import config
@@ -18,12 +17,10 @@ from .links import parse_port
 from .logs import log
 from .meter_access import MeterAccess, OpticalAccess, mep_access
 from .mqtt import MqttBroker
+from .outbox_dir import opened, outbox_dir
 from .secret_files import read_secret
 from .signals import ending
 from .tls import tls_context
-
-# A day and more of one household at the default schedule.
-_OUTBOX_BYTES = 16 * 1024 * 1024
 
 
 async def run(path: Path, recordings: Path | None = None) -> None:
@@ -43,13 +40,15 @@ async def run(path: Path, recordings: Path | None = None) -> None:
                 stack.callback(recorder.close)
                 log("info", f"{section.name}: link traffic is recorded to {recorder.path}")
             meters.append(_meter(section, access))
+        directory = outbox_dir(settings.gateway.state_dir, settings.gateway.id)
         gateway = Gateway(
             settings.gateway.id,
             meters,
             _broker(settings),
-            MemoryOutbox(_OUTBOX_BYTES),
+            stack.enter_context(opened(directory, settings.outbox.size_mb << 20)),
             log,
             _credential(settings),
+            settings.outbox.sync,
         )
         log("info", f"gateway {settings.gateway.id} starts with {len(meters)} meter{'s' * (len(meters) > 1)}")
         running = asyncio.create_task(gateway.run())

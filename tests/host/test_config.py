@@ -245,7 +245,7 @@ def test_wrong_shapes_are_faults_not_crashes(directory: Path):
 
 def test_schema_names_every_section(directory: Path):
     schema = json.loads(json.dumps(config.json_schema()))
-    assert set(schema["properties"]) == {"gateway", "broker", "meter"}
+    assert set(schema["properties"]) == {"gateway", "broker", "outbox", "meter"}
 
 
 def test_lines_of_fields():

@@ -102,7 +102,9 @@ class TestGateway(unittest.TestCase):
         return [frames.decode(payload, meter).kind for t, payload, _ in self.broker.published if t == topic]
 
     def states(self):
-        return {one["name"]: one["state"] for one in self.gateway.status()["workers"]}
+        states = {one["name"]: one["state"] for one in self.gateway.status()["workers"]}
+        del states["outbox"]
+        return states
 
     def last_status(self, name):
         topic = topics.topic(ids.meter_individual_id("NES", name), topics.STATUS, "here")
@@ -139,7 +141,13 @@ class TestGateway(unittest.TestCase):
         self.assertEqual(self.stored("222")[0], model.IDENTITY)
         self.assertEqual(
             sorted(self.lines),
-            ["111: working", "222: failing: no port for 222", "222: working", "broker: working"],
+            [
+                "111: working",
+                "222: failing: no port for 222",
+                "222: working",
+                "broker: working",
+                "outbox: working",
+            ],
         )
 
     def test_broker_gone_and_back_loses_nothing(self):

@@ -144,6 +144,6 @@ class MemoryOutboxTest(unittest.TestCase):
     def test_who_waits_for_work_is_told(self):
         box = MemoryOutbox(100000)
         calls = []
-        box.on_append = lambda: calls.append(1)
+        box.on_append = calls.append
         fill(box, PROFILE, 2)
-        self.assertEqual(len(calls), 2)
+        self.assertEqual(calls, [PROFILE, PROFILE])

@@ -1,0 +1,61 @@
+"""Where the outbox stands on disk, for one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..core.files import Files
+from ..core.log_outbox import LogOutbox
+from ..errors import ConfigurationError
+from .logs import log
+from .tls_memory import state_dir
+
+_LOCK = "lock"
+# Receipted frames are kept for a receiver that is restored from a backup.
+_KEEP_S = 7 * 86400
+_SEGMENT_BYTES = 256 * 1024
+
+
+def outbox_dir(state: Path | None, gateway: str) -> Path:
+    """`state`: as configured. Each gateway of a machine has its own."""
+    return state_dir(state) / "outbox" / gateway
+
+
+@contextmanager
+def opened(directory: Path, size: int) -> Iterator[LogOutbox]:
+    """The outbox in `directory`, of at most `size` bytes; closed, but not synced, at the end. Raises
+    ConfigurationError when it can't be used, or another process uses it."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{directory}: the outbox can't be kept there: {error.strerror}; name another place with "
+            "state_dir"
+        ) from None
+    try:
+        _take(lock, directory)
+        box = LogOutbox(Files(str(directory)), size, log, min(_SEGMENT_BYTES, size // 16), _KEEP_S)
+        try:
+            yield box
+        finally:
+            box.close()
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int, directory: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+        raise ConfigurationError(
+            f"{directory}: the outbox is in use by process {owner}: end that first, or give this gateway "
+            "another id"
+        ) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
