@@ -10,8 +10,11 @@ from .._compat import TYPE_CHECKING, const
 from ..transmission.model import PRESENT_CLASS
 from ..transmission.packer import pack, unpack
 from .cursors import KINDS, note_name
+from .outbox import CLASSES
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from .outbox import Outbox
 
 _HOUR_S = const(3600)
@@ -40,7 +43,7 @@ def _write(outbox: "Outbox", meter: bytes, notes: "list[tuple[int, int]]") -> No
     outbox.set_note(_name(meter), pack(flat))
 
 
-def _thin(notes: "list[tuple[int, int]]") -> "list[tuple[int, int]]":
+def _thin(notes: "list[Any]") -> "list[Any]":
     """Within bounds: without the one that is nearest to its neighbours, for its age; never the oldest."""
     if len(notes) <= _MAX_NOTES:
         return notes
@@ -75,15 +78,15 @@ def drop(outbox: "Outbox", meter: bytes) -> None:
 
 
 class Horizon:
-    """Writes one meter's notes. `place`: of the newest frame appended for it."""
+    """Writes one meter's notes. `places`: by class, of the newest frame appended in this run; -1: none."""
 
     def __init__(self, outbox: "Outbox", meter: bytes) -> None:
         self.meter = meter
-        self.place = -1
         self._outbox = outbox
         self._reached: dict[int, int] = {}  # by kind: everything until then is in the outbox
-        # (place, until when everything was in frames up to there), ascending
-        self._marks: list[tuple[int, int]] = []
+        self.places = [-1] * CLASSES
+        # (when, places then, until when everything was in frames up to there), ascending
+        self._marks: list[tuple[int, list[int], int]] = []
         self._next = 0
 
     def step(self, kind: int, began: int, more: bool) -> None:
@@ -98,21 +101,15 @@ class Horizon:
         notes = _notes(self._outbox, self.meter)
         known = notes[-1][1] if notes else 0
         read = self._all_read(known)
+        if self._marks and self._marks[-1][1] == self.places:
+            self._marks.pop()
+        self._marks = _thin(self._marks + [(now, list(self.places), read)])
         oldest = self._oldest()
-        # What was pending before the first frame of this run is older than what is read now.
-        if self.place >= 0 or oldest is None:
-            if self._marks and self._marks[-1][0] == self.place:
-                self._marks.pop()
-            self._marks = _thin(self._marks + [(self.place, read)])
-        receipted = read
-        if oldest is None:
-            self._marks = self._marks[-1:]
-        else:
-            receipted = known
-            while len(self._marks) > 1 and self._marks[1][0] < oldest:
-                self._marks = self._marks[1:]
-            if self._marks and self._marks[0][0] < oldest:
-                receipted = self._marks[0][1]
+        receipted = known
+        while len(self._marks) > 1 and _before(self._marks[1][1], oldest):
+            self._marks = self._marks[1:]
+        if _before(self._marks[0][1], oldest):
+            receipted = self._marks[0][2]
         if receipted <= 0:
             self._next = now + _SOON_S
             return
@@ -134,12 +131,17 @@ class Horizon:
             read = reached if read < 0 else min(read, reached)
         return max(read, 0)
 
-    def _oldest(self) -> "int | None":
-        """The place of the oldest pending frame of what has a cursor; registers, in the class of M-Bus
-        telegrams, count as well."""
-        found = None
-        for cls in range(PRESENT_CLASS):
-            entry = self._outbox.following(self.meter, cls, -1)
-            if entry is not None and (found is None or entry.place < found):
-                found = entry.place
-        return found
+    def _oldest(self) -> "list[int | None]":
+        """By class the place of the oldest pending frame of what has a cursor; registers, in the class of
+        M-Bus telegrams, count as well."""
+        entries = [self._outbox.following(self.meter, cls, -1) for cls in range(PRESENT_CLASS)]
+        return [None if entry is None else entry.place for entry in entries]
+
+
+def _before(places: "list[int]", oldest: "list[int | None]") -> bool:
+    """Whether all frames up to these places have their receipts. Where this run had appended none to a class,
+    what is pending may be older than it."""
+    for cls, place in enumerate(oldest):
+        if place is not None and not 0 <= places[cls] < place:
+            return False
+    return True

@@ -21,6 +21,7 @@ from . import schedule
 from .alerts import AlertGate
 from .link_budget import Bucket, LinkBudget
 from .marks import mark
+from .outbox import CLASSES
 from .scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class MeterTask:
         self.problems: dict[int, str] = {}
         self.bad_answers = 0
         self._horizon: Horizon | None = None
-        self._place = -1  # of the newest frame
+        self._places = [-1] * CLASSES  # of the newest frames
         self.scheduler = Scheduler(schedule.jobs(settings.intervals_ms))
         self.bucket = Bucket(settings.reads_per_hour)
         self._outbox = outbox
@@ -415,7 +416,7 @@ class MeterTask:
             from .horizon import Horizon
 
             self._horizon = Horizon(self._outbox, self.meter_id)
-        self._horizon.place = self._place
+        self._horizon.places = self._places
         self._horizon.step(job.kind, began, more)
         if answers_in is not None and job.more_ms is None:
             job.more_ms = clock.utc_ms() + answers_in
@@ -442,11 +443,11 @@ class MeterTask:
         cls = model.CLASS_OF_KIND[kind]
         items = mark(items, self._meter)
         try:
-            self._place = self._outbox.append(meter_id, cls, _encoder(meter_id, items)).place
+            self._places[cls] = self._outbox.append(meter_id, cls, _encoder(meter_id, items)).place
         except FrameError:
             # Seldom, so that the effort of splitting is not spent on each reading.
             for part in frames.split(items):
-                self._place = self._outbox.append(meter_id, cls, _encoder(meter_id, part)).place
+                self._places[cls] = self._outbox.append(meter_id, cls, _encoder(meter_id, part)).place
 
     def status(self) -> "dict[str, Any]":
         """See Gateway.status."""

@@ -102,10 +102,9 @@ class Reading:
     `faults`: fault codes, registry numbers or texts, empty when the reading is sound. `identifier`:
     the 16 bytes of the meterReadingIdentifier where a source outside the gateway gave one; else None,
     and the id follows from `stored` (what the meter itself stored: for a self-read its sequence and
-    raw stamp, as a tuple of integers and bytes; a part of a reading too big for a frame has its number, 0 or 1,
-    behind them) or, when that is None too, from the frame's epoch,
-    sequence and row. `source`: for a reading that came as JSON, how it was written (platform_json.py);
-    None for a meter's own.
+    raw stamp, as a tuple of integers and bytes; behind them, for the halves of a reading too big for a
+    frame, 0 or 1) or, when that is None too, from the frame's epoch, sequence and row. `source`: for a
+    reading that came as JSON, how it was written (platform_json.py); None for a meter's own.
     """
 
     def __init__(

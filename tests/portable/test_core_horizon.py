@@ -45,7 +45,7 @@ class World:
                 if items:
                     entry = self.outbox.append(METER, cls, lambda epoch, sequence: b"%d" % sequence)
                     self.frames[(cls, entry.sequence)] = items
-                    self.horizon.place = entry.place
+                    self.horizon.places[cls] = entry.place
                 self.position[kind] = at + len(items)
                 self.outbox.set_note(note_name("cursor", kind, METER), b"%d" % at)
                 more = self.position[kind] < len(self.held[kind])
