@@ -141,7 +141,4 @@ class Horizon:
 def _before(places: "list[int]", oldest: "list[int | None]") -> bool:
     """Whether all frames up to these places have their receipts. Where this run had appended none to a class,
     what is pending may be older than it."""
-    for cls, place in enumerate(oldest):
-        if place is not None and not 0 <= places[cls] < place:
-            return False
-    return True
+    return all(place is None or 0 <= places[cls] < place for cls, place in enumerate(oldest))
