@@ -5,6 +5,8 @@
     concentrator/[concentratorId]/status
     custody/[smartMeterId]                                   receipts
     custody/[smartMeterId]/ask                               what senders ask their receiver
+    command/[smartMeterId]                                   commands to the gateway that reads the meter
+    command/[smartMeterId]/result                            its results and challenges
 
 The topic carries the meter's id, as a UUID in text.
 """
@@ -19,6 +21,9 @@ STATUS = "status"  # retained, best effort
 # What `parse` says of custody/[smartMeterId] and custody/[smartMeterId]/ask.
 CUSTODY = "custody"
 ASK = "ask"
+# What it says of command/[smartMeterId] and command/[smartMeterId]/result.
+COMMAND = "command"
+RESULT = "result"
 
 _MESSAGE = "smartMeterMessage"
 _CONCENTRATOR = "concentrator"
@@ -26,7 +31,7 @@ _CONCENTRATOR = "concentrator"
 
 class Topic:
     """`meter`: 16 bytes, none for the status of a gateway as a whole; `specific`: the last level, CUSTODY
-    for receipts; `concentrator`: its id where the topic names one, else None."""
+    for receipts, COMMAND for commands; `concentrator`: its id where the topic names one, else None."""
 
     def __init__(self, meter: bytes, specific: str, concentrator: "str | None" = None) -> None:
         self.meter = meter
@@ -53,6 +58,15 @@ def ask(meter: bytes) -> str:
     return "%s/%s" % (custody(meter), ASK)
 
 
+def command(meter: bytes) -> str:
+    return "%s/%s" % (COMMAND, format_uuid(meter))
+
+
+def result(meter: bytes) -> str:
+    """A topic of its own, so that a broker can grant the right to command to the meter's owner alone."""
+    return "%s/%s" % (command(meter), RESULT)
+
+
 def parse(text: str) -> Topic:
     """Raises FrameError for a topic of another form, with wildcards or an empty level, or without a
     meter's UUID in lower case."""
@@ -65,10 +79,10 @@ def parse(text: str) -> Topic:
         levels = levels[2:]
     if len(levels) == 3 and levels[0] == _MESSAGE:
         return Topic(_meter(levels[1]), levels[2], concentrator)
-    if len(levels) == 2 and levels[0] == CUSTODY:
-        return Topic(_meter(levels[1]), CUSTODY)
-    if len(levels) == 3 and levels[0] == CUSTODY and levels[2] == ASK:
-        return Topic(_meter(levels[1]), ASK)
+    if len(levels) == 2 and levels[0] in (CUSTODY, COMMAND):
+        return Topic(_meter(levels[1]), levels[0])
+    if len(levels) == 3 and (levels[0], levels[2]) in ((CUSTODY, ASK), (COMMAND, RESULT)):
+        return Topic(_meter(levels[1]), levels[2])
     if len(levels) == 3 and levels[0] == _CONCENTRATOR and levels[2] == STATUS:
         return Topic(b"", STATUS, levels[1])
     raise FrameError("%r is no topic of the platform" % text[:128])

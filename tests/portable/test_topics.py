@@ -27,6 +27,12 @@ class TestTopics(unittest.TestCase):
         parsed = topics.parse(topics.ask(METER))
         self.assertEqual((parsed.meter, parsed.specific), (METER, topics.ASK))
         self.assertEqual(topics.ask(METER), "custody/" + TEXT + "/ask")
+        parsed = topics.parse(topics.command(METER))
+        self.assertEqual((parsed.meter, parsed.specific), (METER, topics.COMMAND))
+        self.assertEqual(topics.command(METER), "command/" + TEXT)
+        parsed = topics.parse(topics.result(METER))
+        self.assertEqual((parsed.meter, parsed.specific), (METER, topics.RESULT))
+        self.assertEqual(topics.result(METER), "command/" + TEXT + "/result")
         parsed = topics.parse(topics.gateway_status("house 7"))
         self.assertEqual(
             (parsed.meter, parsed.specific, parsed.concentrator), (b"", topics.STATUS, "house 7")
@@ -40,6 +46,13 @@ class TestTopics(unittest.TestCase):
             "custody/",
             "custody/meter",
             "custody/" + TEXT + "/x",
+            "custody/" + TEXT + "/result",
+            "command",
+            "command/meter",
+            "command/" + TEXT + "/",
+            "command/" + TEXT + "/ask",
+            "command/" + TEXT.upper() + "/result",
+            "concentrator/a/command/" + TEXT,
             "smartMeterMessage/" + TEXT,
             "smartMeterMessage/" + TEXT + "/",
             "smartMeterMessage/" + TEXT + "/a/b",
