@@ -7,6 +7,7 @@ from pathlib import Path
 from ..core import schedule
 from ..drivers.mep.security import AUTO, TLS, Security, TlsMemory
 from . import config
+from .config_fields import duration_text
 from .meter_access import read_key, read_password
 from .tls_memory import TlsMeters, state_dir
 
@@ -66,7 +67,7 @@ def _writes(meter: config.MeterSection) -> list[str]:
             "and after power outages, and calls a procedure (EP39) for each change"
         )
     if meter.on_demand_ms:
-        every = config.duration_text(max(meter.on_demand_ms, 3_600_000))
+        every = duration_text(max(meter.on_demand_ms, 3_600_000))
         lines.append(
             f"  has M-Bus devices read every {every} where the meter does so less often: calls a procedure "
             "(EP19) for each device and read"
@@ -81,7 +82,7 @@ def _intervals(section: config.ScheduleSection) -> list[str]:
         if interval is None:
             found.append(f"{kind} as its intervals end")
         else:
-            found.append(f"{kind} every {config.duration_text(interval)}" if interval else f"no {kind}")
+            found.append(f"{kind} every {duration_text(interval)}" if interval else f"no {kind}")
     return found
 
 

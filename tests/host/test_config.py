@@ -7,7 +7,7 @@ import pytest
 
 from gateway.core import schedule
 from gateway.errors import ConfigurationError
-from gateway.host import check, config
+from gateway.host import check, config, config_fields
 from gateway.host.secret_files import find_secret, read_secret
 from gateway.host.toml_lines import field_lines
 from gateway.transmission import model
@@ -183,13 +183,13 @@ def test_ports_that_are_none(directory: Path, line: str, reason: str):
     ("text", "ms"), [("500 ms", 500), ("10s", 10_000), ("15min", 900_000), ("1 h", 3_600_000), ("off", 0)]
 )
 def test_durations(text: str, ms: int):
-    assert config.parse_duration(text) == ms
+    assert config_fields.parse_duration(text) == ms
 
 
 @pytest.mark.parametrize("text", ["", "10", "0s", "-1s", "1.5h", "10 parsecs", "400d", 10, None])
 def test_durations_that_are_none(text: object):
     with pytest.raises(ValueError, match="must be"):
-        config.parse_duration(text)
+        config_fields.parse_duration(text)
 
 
 def test_plain_mqtt_beyond_this_machine_needs_consent_in_words(directory: Path):
