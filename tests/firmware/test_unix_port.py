@@ -6,10 +6,9 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,82 +17,23 @@ from gateway.simulator.captured import fitting, read_tables
 from gateway.simulator.listen import PtyLine, pty_line
 from gateway.simulator.meter import VirtualMeter
 from gateway.transmission import model
-from tests.brokers import free_port, wait_for_port
-from tests.interpreter import ROOT, micropython
+from tests.board import (
+    CREDENTIAL,
+    KEY,
+    Application,
+    board_process,
+    board_settings,
+    cloud,
+    process,
+    run_with,
+    secret,
+)
+from tests.brokers import free_port
+from tests.interpreter import ROOT
 
-KEY = "0123456789abcdef0123"
-CREDENTIAL = "one that both ends know"
 # Objects are twice as large here as on a board.
 HEAP = os.environ.get("OSGP_TEST_HEAP", "224K")
 KINDS = (model.IDENTITY, model.REGISTERS, model.PRESENT)
-
-
-class Application:
-    """The bytecode, where it lies, the same as an image, and its sizes as a table."""
-
-    def __init__(self, directory: Path, image: Path, table: str) -> None:
-        self.directory = directory
-        self.image = image
-        self.table = table
-
-
-@pytest.fixture(scope="module")
-def application(tmp_path_factory) -> Application:
-    directory = tmp_path_factory.mktemp("application")
-    image = tmp_path_factory.mktemp("image") / "app.romfs"
-    sizes = tool("build_mpy.py", directory)
-    tool("build_rom.py", directory, image)
-    return Application(directory, image, sizes)
-
-
-def tool(name: str, *arguments: object) -> str:
-    """What one of the project's tools says."""
-    command = [sys.executable, f"tools/{name}", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-
-
-@contextlib.asynccontextmanager
-async def process(*command: str, cwd: Path = ROOT) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A child that is ended with Ctrl-C's signal, and killed when that does not help."""
-    child = await asyncio.create_subprocess_exec(
-        *command, cwd=cwd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        yield child
-    finally:
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                child.send_signal(signal.SIGINT)
-            try:
-                await asyncio.wait_for(child.wait(), 10)
-            except TimeoutError:
-                child.kill()
-
-
-def secret(file: Path, text: str) -> Path:
-    file.write_text(text + "\n")
-    file.chmod(0o600)
-    return file
-
-
-@contextlib.asynccontextmanager
-async def cloud(directory: Path) -> AsyncIterator[int]:
-    """omdp-cloud with its embedded broker and SQLite; gives the broker's port."""
-    port = free_port()
-    file = directory / "cloud.toml"
-    file.write_text(
-        f"[engine]\nport = {port}\nstore = {json.dumps(str(directory / 'nats'))}\n"
-        f"[database]\nurl = {json.dumps('sqlite:///' + str(directory / 'readings.db'))}\n"
-        f"[custody]\ncredential_file = {json.dumps(str(directory / 'credential'))}\n"
-    )
-    async with process(sys.executable, "-m", "omdp_cloud.cli", "serve", "-c", str(file)) as child:
-        assert child.stdout
-        async with asyncio.timeout(30):
-            line = await child.stdout.readline()
-        if not line:
-            pytest.fail((await child.communicate())[1].decode())
-        await asyncio.to_thread(wait_for_port, port)
-        yield port
 
 
 Row = tuple[str, int | None, int, str | None, str | None]
@@ -141,21 +81,6 @@ def enough(found: dict[int, list[list[Row]]]) -> bool:
     return all(found.get(kind) for kind in KINDS) and len(found[model.PRESENT]) >= 3
 
 
-def board_settings(directory: Path, port: int, line: Path) -> dict:
-    return {
-        "port": str(line),
-        "key_file": str(directory / "meter.key"),
-        "schedule": {"present": 1, "registers": 2, "clock": 3},
-        "broker": {
-            "host": "127.0.0.1",
-            "port": port,
-            "client_id": "board",
-            "credential_file": str(directory / "credential"),
-        },
-        "report_seconds": 1,
-    }
-
-
 def host_settings(directory: Path, port: int, line: Path) -> str:
     return (
         f'[gateway]\nid = "host"\n[broker]\nurl = "mqtt://127.0.0.1:{port}"\n'
@@ -180,8 +105,7 @@ async def run_board(
     """Runs the board's program, with its adapter pulled and plugged in again on the way; its reports."""
     settings = directory / "board.json"
     settings.write_text(json.dumps(board_settings(directory, port, directory / "line")))
-    run_from_rom = (sys.executable, "tools/run_from_rom.py", str(application.image))
-    async with process(*run_from_rom, "unix_main", "-X", f"heapsize={HEAP}", str(settings)) as board:
+    async with board_process(application.image, HEAP, settings) as board:
         await stored(board, database, 0, enough)
         line.unplug()
         await asyncio.sleep(0.5)
@@ -194,8 +118,8 @@ async def run_board(
     reports = [json.loads(report) for report in output.decode().splitlines()]
     assert reports[-1]["outbox"]["receipted"] > 0
     assert "MemoryError" not in errors.decode()
-    meter, broker = reports[-1]["workers"]
-    assert (meter["failures"], broker["failures"]) == (1, 0)  # the pulled adapter, and nothing else
+    meter, broker, outbox = reports[-1]["workers"]
+    assert [one["failures"] for one in (meter, broker, outbox)] == [1, 0, 0]  # the pulled adapter, and nothing else
     return reports
 
 
@@ -223,14 +147,6 @@ async def test_rows_of_the_board_equal_those_of_linux(application: Application, 
     present = {name: (mantissa, exponent) for name, mantissa, exponent, *_ in from_board[model.PRESENT][0]}
     assert present["OBIS_1.7.0"] == (431, -3)
     assert present["OBIS_32.7.0"] == (228315, -3)
-
-
-async def run_with(application: Application, directory: Path, settings: object) -> tuple[int | None, str]:
-    file = directory / "board.json"
-    file.write_text(json.dumps(settings))
-    async with process(micropython(), "-m", "unix_main", str(file), cwd=application.directory) as board:
-        _, errors = await asyncio.wait_for(board.communicate(), 20)
-    return board.returncode, errors.decode()
 
 
 async def test_all_that_is_wrong_with_a_configuration_is_told_at_once(

@@ -4,26 +4,23 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 
 from gateway.simulator.listen import pty_line
 from gateway.simulator.meter import VirtualMeter
-from tests.firmware.test_unix_port import (
+from tests.board import (
     CREDENTIAL,
     KEY,
     Application,
-    application,  # noqa: F401 - a fixture
+    board_process,
     board_settings,
     cloud,
-    enough,
-    process,
     run_with,
     secret,
-    stored,
 )
+from tests.firmware.test_unix_port import enough, stored
 
 pytest.importorskip("mbedtls", reason="the virtual meter's TLS is python-mbedtls, which has no wheel here")
 
@@ -31,7 +28,7 @@ pytest.importorskip("mbedtls", reason="the virtual meter's TLS is python-mbedtls
 HEAP = os.environ.get("OSGP_TEST_TLS_HEAP", "240K")
 
 
-async def test_the_board_reads_over_tls_and_nothing_less_afterwards(application: Application, tmp_path: Path):  # noqa: F811
+async def test_the_board_reads_over_tls_and_nothing_less_afterwards(application: Application, tmp_path: Path):
     secret(tmp_path / "meter.key", KEY)
     secret(tmp_path / "credential", CREDENTIAL)
     meter = VirtualMeter(KEY[:16].encode(), None, seed=1, firmware="4.30", security="tls")
@@ -39,15 +36,14 @@ async def test_the_board_reads_over_tls_and_nothing_less_afterwards(application:
     async with cloud(tmp_path) as port, pty_line(meter, link=link):
         settings = board_settings(tmp_path, port, link) | {"security": "auto"}
         file.write_text(json.dumps(settings))
-        run_from_rom = (sys.executable, "tools/run_from_rom.py", str(application.image))
-        async with process(*run_from_rom, "unix_main", "-X", f"heapsize={HEAP}", str(file)) as board:
+        async with board_process(application.image, HEAP, file) as board:
             await stored(board, database, 0, enough)
             board.send_signal(signal.SIGINT)
             output, errors = await asyncio.wait_for(board.communicate(), 10)
         assert board.returncode == 0, errors.decode()
         assert "MemoryError" not in errors.decode()
         report = json.loads(output.decode().splitlines()[-1])
-        assert [worker["failures"] for worker in report["workers"]] == [0, 0]
+        assert [worker["failures"] for worker in report["workers"]] == [0, 0, 0]
         assert (tmp_path / "board.json.tls").read_text() == "1\n"
         code, said = await run_with(application, tmp_path, settings | {"security": "rc4"})
         assert (code, "has spoken TLS before" in said) == (2, True)
