@@ -119,7 +119,8 @@ async def run_board(
     assert reports[-1]["outbox"]["receipted"] > 0
     assert "MemoryError" not in errors.decode()
     meter, broker, outbox = reports[-1]["workers"]
-    assert [one["failures"] for one in (meter, broker, outbox)] == [1, 0, 0]  # the pulled adapter, and nothing else
+    # The pulled adapter, and nothing else.
+    assert [one["failures"] for one in (meter, broker, outbox)] == [1, 0, 0]
     return reports
 
 
