@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 _FIRST_WAIT_MS = const(1000)
 _LONGEST_WAIT_MS = const(30000)
+# What flaps is told ten times, then once in ten minutes.
+_LINES = const(10)
+_LINE_MS = const(600000)
+# So many different reasons are told of one trouble, which some errors word anew with each attempt.
+_REASONS = const(4)
 
 
 def describe(error: Exception) -> str:
@@ -33,6 +38,8 @@ class Worker:
     `state`: "starting", "working" (or a word of the worker's own), "failing" (it is started again
     after a wait) or "ended". `reason`: why, in words, "" where nothing needs saying. `since_ms`: UTC
     of the last change of either; `on_change` is called after each. `failures`: since the start.
+    `turned_ms`: monotonic time of its last sign of life: an attempt that began or failed, or a report of its
+    own, news or not. Whoever works for long reports again and again: a watchdog takes silence for a hang.
     """
 
     def __init__(
@@ -44,39 +51,69 @@ class Worker:
         self.reason = ""
         self.since_ms = clock.utc_ms()
         self.failures = 0
+        self.turned_ms = clock.monotonic_ms()
         self._work = work
         self._log = log
         self._well_since: int | None = None  # monotonic
+        self._told: list[int] = []  # hashes of what was logged since it last worked
+        self._lines = _LINES
+        self._lines_at = clock.monotonic_ms()
+        self._untold = 0
 
     def report(self, state: str, reason: str = "", level: str = "info") -> None:
         """The worker's own word on how it is; a change is logged, a repetition is not.
 
         "working" means that what failed before works again.
         """
-        if state == "working" and self._well_since is None:
-            self._well_since = clock.monotonic_ms()
+        if state == "working":
+            if self._well_since is None:
+                self._well_since = clock.monotonic_ms()
+            self._told = []
         self._change(state, reason, level)
 
     def _change(self, state: str, reason: str, level: str) -> bool:
         if (state, reason) == (self.state, self.reason):
             return False
+        if state != self.state:
+            self.since_ms = clock.utc_ms()
         self.state = state
         self.reason = reason
-        self.since_ms = clock.utc_ms()
-        self._log(level, "%s: %s" % (self.name, state + ": " + reason if reason else state))
+        self._tell(level, "%s: %s" % (self.name, state + ": " + reason if reason else state))
         if self.on_change is not None:
             self.on_change()
         return True
 
+    def _tell(self, level: str, text: str) -> None:
+        """Log it, unless it was logged since all was well, or too much is."""
+        now = clock.monotonic_ms()
+        earned = min((now - self._lines_at) // _LINE_MS, _LINES - self._lines)
+        self._lines += earned
+        self._lines_at = now if self._lines == _LINES else self._lines_at + earned * _LINE_MS
+        what = hash(text)
+        if what in self._told or len(self._told) >= _REASONS:
+            return
+        if not self._lines:
+            self._untold += 1
+            return
+        self._told.append(what)
+        self._lines -= 1
+        if self._untold:
+            text += " (%d changes before were not logged)" % self._untold
+            self._untold = 0
+        if not self._lines:
+            text += " (it changes too often: more in 10 minutes)"
+        self._log(level, text)
+
     def _fail(self, error: Exception) -> None:
         self.failures += 1
+        state = error.state if isinstance(error, GatewayError) else "failing"
         try:
-            news = self._change("failing", describe(error), "warning")
+            news = self._change(state, describe(error), "warning")
             if news and not isinstance(error, GatewayError):
                 self._log("debug", trace(error))
         except MemoryError:
             # Words and traces take memory too; to go on without them beats ending everything.
-            self.state = "failing"
+            self.state = state
             gc.collect()
 
     def status(self) -> "dict[str, Any]":
@@ -93,12 +130,13 @@ class Worker:
 
         The wait grows from 1 s to 30 s, each time shortened by chance by up to a half so that many
         gateways do not come back in step. It starts over when the work went well for longer than the
-        last wait. The state stays "failing" until the worker reports otherwise: `since_ms` says since
-        when it has failed.
+        last wait. The state stays that of the error until the worker reports otherwise: `since_ms` says
+        since when it has failed.
         """
         wait = 0
         while True:
             self._well_since = None
+            self.turned_ms = clock.monotonic_ms()
             try:
                 await self._work(self)
             except Exception as error:

@@ -60,6 +60,29 @@ class Supervised(unittest.TestCase):
         return work
 
 
+class TestSignsOfLife(Supervised):
+    def test_reports_attempts_and_failures_are_signs_silence_is_none(self):
+        signs = []
+
+        async def work(worker):
+            signs.append(worker.turned_ms)
+            self.clock.now += 5000
+            worker.report("working")
+            self.clock.now += 60000
+            worker.report("working")  # no news, and yet a sign
+            signs.append(worker.turned_ms)
+            self.clock.now += 1000
+            if len(signs) == 2:
+                raise LinkError("no such port")
+
+        start = self.clock.now
+        worker = self.supervisor.add("meter", work)
+        self.run_all()
+        again = start + 66000 + self.clock.slept[0]
+        self.assertEqual(signs, [start, start + 65000, again, again + 65000])
+        self.assertEqual(worker.turned_ms, again + 65000)
+
+
 class TestBackOff(Supervised):
     def test_grows_to_a_cap_with_jitter(self):
         self.supervisor.add("meter", self.fails(9))
