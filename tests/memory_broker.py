@@ -56,7 +56,8 @@ class Cloud:
 class MemoryBroker(Broker):
     """`published`: (topic, payload, retain) that arrived. Switches: `refuses` (an error that connecting
     raises), `mute` (takes messages and acknowledges none), `lose_acks` and `lose_next` (of so many
-    messages the acknowledgement, or the message, is lost with the connection)."""
+    messages the acknowledgement, or the message, is lost with the connection), `forbids` (topics that nobody
+    may subscribe to)."""
 
     def __init__(self, cloud=None):
         self.cloud = cloud
@@ -67,6 +68,7 @@ class MemoryBroker(Broker):
         self.unacknowledged = 0
         self.most_unacknowledged = 0
         self.refuses = None
+        self.forbids = ()
         self.mute = False
         self.lose_acks = 0
         self.lose_next = 0
@@ -122,6 +124,8 @@ class MemoryBroker(Broker):
     async def subscribe(self, topic):
         self._check()
         await asyncio.sleep(0)
+        if topic in self.forbids:
+            raise BrokerError("refused the subscription to " + topic)
         self.subscribed.append(topic)
 
     async def receive(self):

@@ -6,10 +6,10 @@ import random
 
 from .. import clock
 from .._compat import TYPE_CHECKING, const
-from ..errors import FrameError
+from ..errors import BrokerError, FrameError
 from ..transmission import topics
 from . import custody
-from .tasks import TaskGroup
+from .tasks import Queue, TaskGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,40 +24,47 @@ _PATIENCE_MS = const(10000)
 _MOST_PATIENCE_MS = const(60000)
 # How often a quiet receiver is asked where it stands.
 _CHECK_MS = const(3600000)
+# Messages of no custody that may wait for a connection; the oldest go when there are more.
+_PASSING = const(64)
 
 
 class Sender:
     """A supervised worker, for all meters and for as long as the gateway runs.
 
-    `concentrator`: the gateway's id, under which its topics stand. `key`: of the hop
-    (gateway.transmission.custody.hop_key), None where the broker's acknowledgement is all the custody
-    there is. `window`: how many messages may wait for that acknowledgement at a time. `on_rewind`: see
-    custody.Sender. Status messages are best effort: the newest of each topic is published, retained, on
-    each connection and when it changes.
-    `published` counts frames that the broker took.
+    `name`: the gateway's id, under which its topics stand, unless it is an `adapter` (of a concentrator).
+    `key`: of the hop (gateway.transmission.custody.hop_key), None where the broker's acknowledgement is all
+    the custody there is. `window`: how many messages may wait for that acknowledgement at a time.
+    `on_rewind`: see custody.Sender. Status messages are best effort: the newest of each topic is published,
+    retained, on each connection and when it changes.
+    `published` counts frames that the broker took; `passing` is what `pass_on` was given and waits.
     """
 
     def __init__(
         self,
         outbox: "Outbox",
         broker: "Broker",
-        concentrator: str,
+        name: str,
         key: "bytes | None",
         window: int = 8,
         on_rewind: "Callable[[bytes, int], None] | None" = None,
+        adapter: bool = False,
     ) -> None:
         self.custody = custody.Sender(outbox, key, os.urandom, on_rewind)
         self.published = 0
+        self.passing = Queue(_PASSING)
         self._receipts = key is not None
         self._outbox = outbox
         self._broker = broker
-        self._concentrator = concentrator
+        self._concentrator = None if adapter else name
+        self._own_status = topics.adapter_status(name) if adapter else topics.gateway_status(name)
         self._window = window
         self._on_the_way = 0
         self._connected = False
         self._subscribed: set[bytes] = set()
         self._statuses: dict[str, bytes] = {}
         self._stale: set[str] = set()  # topics whose status is not published on this connection
+        self._takers: dict[str, Callable[[bytes], None]] = {}
+        self._unheard: set[str] = set()  # topics not yet subscribed to on this connection
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         outbox.on_append = self.appended
@@ -69,13 +76,27 @@ class Sender:
     def set_status(self, meter: "bytes | None", payload: bytes) -> None:
         """Show `payload` as the status of a meter, or (None) of the gateway, from now on; published when
         there is a connection."""
-        topic = (
-            topics.gateway_status(self._concentrator) if meter is None else self._topic(meter, topics.STATUS)
-        )
+        self.show(self._own_status if meter is None else self._topic(meter, topics.STATUS), payload)
+
+    def show(self, topic: str, payload: bytes) -> None:
+        """Have `payload` retained on `topic` from now on."""
         if self._statuses.get(topic) != payload:
             self._statuses[topic] = payload
             self._stale.add(topic)
             self._work.set()
+
+    def pass_on(self, topic: str, payload: bytes) -> None:
+        """Publish a message once, best effort: it waits for a connection, and is lost with one."""
+        self.passing.push((topic, payload))
+        self._work.set()
+
+    def listen(self, topic: str, take: "Callable[[bytes], None]") -> None:
+        """Have `take` called with what arrives on `topic` (no wildcards), on each connection from now on. Where
+        the broker grants no right to it, the worker's status says so, and the rest goes on."""
+        if topic not in self._takers:
+            self._unheard.add(topic)
+            self._work.set()
+        self._takers[topic] = take
 
     def _topic(self, meter: bytes, specific: str) -> str:
         return topics.topic(meter, specific, self._concentrator)
@@ -88,11 +109,12 @@ class Sender:
             self._on_the_way = 0
             self._subscribed = set()
             self._stale = set(self._statuses)
+            self._unheard = set(self._takers)
             self.custody.connected()
             worker.report("working")
             async with TaskGroup() as group:
                 group.spawn(self._receive())
-                group.spawn(self._send(group))
+                group.spawn(self._send(group, worker))
                 group.spawn(self._remind())
         finally:
             self._connected = False
@@ -102,22 +124,37 @@ class Sender:
 
     async def drained(self) -> None:
         """Returns when nothing is left to send or to wait for, or there is no connection."""
-        while self._connected and (self._stale or self._on_the_way or self._outbox.meters()):
+        while self._connected and (
+            self._stale or self._on_the_way or len(self.passing) or self._outbox.meters()
+        ):
             self._idle.clear()
             await self._idle.wait()
 
-    async def _send(self, group: TaskGroup) -> None:
+    async def _send(self, group: TaskGroup, worker: "Worker") -> None:
         while True:
             self._work.clear()
-            if self._on_the_way < self._window and await self._start_one(group):
-                continue
-            await self._work.wait()
+            if self._unheard:
+                await self._hear(self._unheard.pop(), worker)
+            elif self._on_the_way >= self._window or not await self._start_one(group):
+                await self._work.wait()
+
+    async def _hear(self, topic: str, worker: "Worker") -> None:
+        try:
+            await self._broker.subscribe(topic)
+        except BrokerError as error:
+            # A lost connection is found out by who waits for messages; here it may be a right that is missing.
+            worker.report("working", str(error), "warning")
 
     async def _start_one(self, group: TaskGroup) -> bool:
         """Begin to publish what comes next; False when there is nothing."""
         if self._stale:
             self._on_the_way += 1
             group.spawn(self._show(self._stale.pop()))
+            return True
+        if len(self.passing):
+            topic, payload = await self.passing.get()
+            self._on_the_way += 1
+            group.spawn(self._pass(topic, payload))
             return True
         message = self.custody.next()
         if message is None:
@@ -130,7 +167,10 @@ class Sender:
         return True
 
     async def _show(self, topic: str) -> None:
-        await self._broker.publish(topic, self._statuses[topic], retain=True)
+        await self._pass(topic, self._statuses[topic], True)
+
+    async def _pass(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        await self._broker.publish(topic, payload, retain)
         self._on_the_way -= 1
         self._moved()
 
@@ -148,6 +188,10 @@ class Sender:
     async def _receive(self) -> None:
         while True:
             topic, payload = await self._broker.receive()
+            take = self._takers.get(topic)
+            if take is not None:
+                take(payload)
+                continue
             try:
                 parsed = topics.parse(topic)
             except FrameError:

@@ -3,6 +3,8 @@
     smartMeterMessage/[smartMeterId]/[specificTopic]
     concentrator/[concentratorId]/smartMeterMessage/[smartMeterId]/[specificTopic]
     concentrator/[concentratorId]/status
+    adapter/[adapterId]/status                               of an adapter on its concentrator's broker
+    concentrator/[concentratorId]/adapter/[adapterId]/status
     custody/[smartMeterId]                                   receipts
     custody/[smartMeterId]/ask                               what senders ask their receiver
     command/[smartMeterId]                                   commands to the gateway that reads the meter
@@ -27,26 +29,41 @@ RESULT = "result"
 
 _MESSAGE = "smartMeterMessage"
 _CONCENTRATOR = "concentrator"
+_ADAPTER = "adapter"
 
 
 class Topic:
     """`meter`: 16 bytes, none for the status of a gateway as a whole; `specific`: the last level, CUSTODY
-    for receipts, COMMAND for commands; `concentrator`: its id where the topic names one, else None."""
+    for receipts, COMMAND for commands; `concentrator`, `adapter`: their ids where the topic names them,
+    else None."""
 
-    def __init__(self, meter: bytes, specific: str, concentrator: "str | None" = None) -> None:
+    def __init__(
+        self, meter: bytes, specific: str, concentrator: "str | None" = None, adapter: "str | None" = None
+    ) -> None:
         self.meter = meter
         self.specific = specific
         self.concentrator = concentrator
+        self.adapter = adapter
 
 
 def topic(meter: bytes, specific: str, concentrator: "str | None" = None) -> str:
     text = "%s/%s/%s" % (_MESSAGE, format_uuid(meter), specific)
-    return text if concentrator is None else "%s/%s/%s" % (_CONCENTRATOR, concentrator, text)
+    return text if concentrator is None else forwarded(concentrator, text)
+
+
+def forwarded(concentrator: str, topic: str) -> str:
+    """Where a concentrator publishes what came to it on `topic`."""
+    return "%s/%s/%s" % (_CONCENTRATOR, concentrator, topic)
 
 
 def gateway_status(concentrator: str) -> str:
     """Retained, with the client's last will: whether the gateway is there at all."""
-    return "%s/%s/%s" % (_CONCENTRATOR, concentrator, STATUS)
+    return forwarded(concentrator, STATUS)
+
+
+def adapter_status(adapter: str) -> str:
+    """The same of an adapter that has a concentrator's broker only."""
+    return "%s/%s/%s" % (_ADAPTER, adapter, STATUS)
 
 
 def custody(meter: bytes) -> str:
@@ -85,6 +102,8 @@ def parse(text: str) -> Topic:
         return Topic(_meter(levels[1]), levels[2])
     if len(levels) == 3 and levels[0] == _CONCENTRATOR and levels[2] == STATUS:
         return Topic(b"", STATUS, levels[1])
+    if len(levels) == 3 and levels[0] == _ADAPTER and levels[2] == STATUS:
+        return Topic(b"", STATUS, concentrator, levels[1])
     raise FrameError("%r is no topic of the platform" % text[:128])
 
 

@@ -263,3 +263,67 @@ class TestDrain(Bench):
             self.assertTrue(draining.done())
 
         self.run_bench(script)
+
+
+class TestOtherTopics(Bench):
+    def test_what_is_listened_to_is_heard_on_each_connection(self):
+        heard = []
+        topic = topics.command(METERS[0])
+
+        async def script(worker):
+            self.sender.listen(topic, heard.append)
+            await self.clock.advance(SECOND)
+            self.broker.deliver(topic, b"one")
+            await self.clock.advance(0)
+            self.broker.lose_connection()
+            await self.clock.advance(10 * SECOND)
+            self.broker.deliver(topic, b"two")
+            await self.clock.advance(0)
+
+        self.run_bench(script)
+        self.assertEqual(heard, [b"one", b"two"])
+
+    def test_a_right_that_is_missing_is_told_and_stops_nothing_else(self):
+        self.append(3)
+
+        async def script(worker):
+            topic = topics.command(METERS[0])
+            self.broker.forbids = (topic,)
+            self.sender.listen(topic, None)
+            await self.clock.until(lambda: not self.pending(), MINUTE)
+            self.assertEqual((worker.state, worker.failures), ("working", 0))
+            self.assertEqual(worker.reason, "refused the subscription to " + topic)
+
+        self.run_bench(script)
+
+    def test_what_is_passed_on_waits_for_a_connection_and_the_oldest_give_way(self):
+        async def script(worker):
+            self.broker.refuses = BrokerError("away")
+            await self.clock.advance(SECOND)
+            for n in range(100):
+                self.sender.pass_on(topics.result(METERS[0]), b"%d" % n)
+            self.broker.refuses = None
+            await self.clock.advance(MINUTE)
+
+        self.run_bench(script)
+        passed = [payload for _, payload, retain in self.broker.published if not retain]
+        self.assertEqual(passed, [b"%d" % n for n in range(100 - self.sender.passing.limit, 100)])
+        self.assertEqual(self.sender.passing.dropped, 100 - len(passed))
+
+    def test_an_adapter_publishes_as_the_platform_has_it_for_one(self):
+        sent = self.append(1)
+
+        async def main():
+            broker = MemoryBroker(Cloud(KEY))
+            sender = Sender(self.outbox, broker, "cellar", KEY, adapter=True)
+            sender.set_status(None, b"online")
+            sender.set_status(METERS[0], b"well")
+            running = asyncio.create_task(Supervisor(lambda level, text: None).add("b", sender.run).run())
+            await self.clock.until(lambda: not self.pending(), MINUTE)
+            running.cancel()
+            return broker.published
+
+        published = asyncio.run(main())
+        self.assertIn(("adapter/cellar/status", b"online", True), published)
+        self.assertIn((topics.topic(METERS[0], topics.STATUS), b"well", True), published)
+        self.assertIn((topics.topic(METERS[0], topics.COMPACT), sent[0], False), published)

@@ -38,6 +38,14 @@ class TestTopics(unittest.TestCase):
             (parsed.meter, parsed.specific, parsed.concentrator), (b"", topics.STATUS, "house 7")
         )
         self.assertEqual(topics.gateway_status("house 7"), "concentrator/house 7/status")
+        for concentrator in (None, "house 7"):
+            topic = topics.adapter_status("cellar")
+            self.assertEqual(topic, "adapter/cellar/status")
+            parsed = topics.parse(topic if concentrator is None else topics.forwarded(concentrator, topic))
+            self.assertEqual(
+                (parsed.meter, parsed.specific, parsed.concentrator, parsed.adapter),
+                (b"", topics.STATUS, concentrator, "cellar"),
+            )
 
     def test_wrong_ones(self):
         for topic in (
