@@ -2,12 +2,13 @@
 
 A message says what was tried, what came back and what to do. `exit_code` is what a command that ends
 with the error returns: 1 failed while working, 2 wrong usage or configuration, 3 meter unreachable or
-key refused.
+key refused. `state` is the word for whoever failed with it (docs/status.md).
 """
 
 
 class GatewayError(Exception):
     exit_code = 1
+    state = "failing"
 
 
 class Expired(GatewayError):
@@ -22,6 +23,7 @@ class LinkError(GatewayError):
     """The line to the meter can't be opened or went away."""
 
     exit_code = 3
+    state = "link-gone"
 
 
 class MeterError(GatewayError):
@@ -33,9 +35,13 @@ class MeterError(GatewayError):
 class NoAnswer(MeterError):
     """The meter did not answer within the guide's time-outs and retries."""
 
+    state = "silent"
+
 
 class AuthenticationError(MeterError):
     """The meter refused our key, or its answers do not prove that it knows the key."""
+
+    state = "key-refused"
 
 
 class ProtocolError(MeterError):
@@ -77,7 +83,11 @@ class FrameError(GatewayError):
 
 
 class BrokerError(GatewayError):
-    """The MQTT broker can't be reached, refused us, or went away."""
+    """The MQTT broker can't be reached, refused us, or went away; `state` says which where that is known."""
+
+    def __init__(self, message: str, state: str = "gone") -> None:
+        super().__init__(message)
+        self.state = state
 
 
 class OutboxError(GatewayError):

@@ -65,10 +65,12 @@ class Worker:
 
         "working" means that what failed before works again.
         """
+        self.turned_ms = clock.monotonic_ms()
         if state == "working":
             if self._well_since is None:
-                self._well_since = clock.monotonic_ms()
-            self._told = []
+                self._well_since = self.turned_ms
+            if self._told:
+                self._told = []
         self._change(state, reason, level)
 
     def _change(self, state: str, reason: str, level: str) -> bool:
@@ -106,6 +108,7 @@ class Worker:
 
     def _fail(self, error: Exception) -> None:
         self.failures += 1
+        self.turned_ms = clock.monotonic_ms()
         state = error.state if isinstance(error, GatewayError) else "failing"
         try:
             news = self._change(state, describe(error), "warning")

@@ -5,7 +5,7 @@ import unittest
 
 from gateway.core import supervisor
 from gateway.core.supervisor import Supervisor
-from gateway.errors import LinkError
+from gateway.errors import AuthenticationError, LinkError
 
 
 class Clock:
@@ -116,9 +116,9 @@ class TestStates(Supervised):
         self.assertEqual(
             self.lines,
             [
-                "warning meter: failing: no such port",
+                "warning meter: link-gone: no such port",
                 "info meter: working",
-                "warning meter: failing: no such port",
+                "warning meter: link-gone: no such port",
                 "info meter: ended",
             ],
         )
@@ -138,25 +138,52 @@ class TestStates(Supervised):
         begin = self.clock.now
         self.supervisor.add("meter", work)
         self.run_all()
-        self.assertEqual(seen, [("starting", begin)] + [("failing", begin)] * 3)
+        self.assertEqual(seen, [("starting", begin)] + [("link-gone", begin)] * 3)
 
-    def test_new_reason_is_logged(self):
-        reasons = ["no such port", "no such port", "wrong key"]
+    def test_reasons_of_one_trouble_are_told_once_each(self):
+        errors = [LinkError("no such port"), AuthenticationError("wrong key")] * 500
 
         async def work(worker):
-            if reasons:
-                raise LinkError(reasons.pop(0))
+            if errors:
+                raise errors.pop()
 
         self.supervisor.add("meter", work)
         self.run_all()
         self.assertEqual(
             self.lines,
             [
-                "warning meter: failing: no such port",
-                "warning meter: failing: wrong key",
+                "warning meter: key-refused: wrong key",
+                "warning meter: link-gone: no such port",
                 "info meter: ended",
             ],
         )
+
+    def test_reasons_worded_anew_each_time_are_told_a_few_times(self):
+        async def work(worker):
+            if worker.failures == 500:
+                worker.report("working")
+                return
+            raise LinkError("attempt %d failed" % worker.failures)
+
+        self.supervisor.add("meter", work)
+        self.run_all()
+        self.assertEqual(len(self.lines), 4 + 2)
+        self.assertEqual(self.lines[-2], "info meter: working")
+
+    def test_what_flaps_for_hours_is_told_now_and_then(self):
+        end = self.clock.now + 6 * 3600000
+
+        async def work(worker):
+            worker.report("working")
+            if self.clock.now < end:
+                raise LinkError("loose contact")
+
+        self.supervisor.add("meter", work)
+        self.run_all()
+        self.assertTrue(self.supervisor.workers[0].failures > 500)
+        self.assertTrue(40 <= len(self.lines) <= 10 + 36, len(self.lines))
+        self.assertTrue(self.lines[9].endswith("(it changes too often: more in 10 minutes)"), self.lines[9])
+        self.assertIn("changes before were not logged", self.lines[10])
 
     def test_unexpected_errors_restart_too_and_leave_a_trace(self):
         async def work(worker):
@@ -184,7 +211,7 @@ class TestStates(Supervised):
 class TestIndependence(Supervised):
     def test_too_little_memory_to_say_so_ends_nothing(self):
         def log(level, text):
-            if "failing" in text:
+            if "link-gone" in text:
                 raise MemoryError
 
         self.supervisor = Supervisor(log)
