@@ -377,7 +377,7 @@ class TestReplaced(CursorBench):
             self.assertEqual(self.times(model.EVENT, meter), log.times)
             self.line.tables[2051] = b"99900000001" + bytes(132)
             self.line.cut(LinkError("unplugged"))
-            await self.clock.until(lambda: worker.state == "failing")
+            await self.clock.until(lambda: worker.state == "link-gone")
             self.line.mend()
             await self.clock.until(lambda: worker.state == "replaced")
             self.task.confirm()

@@ -131,7 +131,7 @@ class TestGateway(unittest.TestCase):
 
         async def script():
             await self.clock.advance(20 * MINUTE)
-            self.assertEqual(self.states(), {"111": "working", "222": "failing", "broker": "working"})
+            self.assertEqual(self.states(), {"111": "working", "222": "link-gone", "broker": "working"})
             self.house.absent.clear()
             await self.clock.advance(MINUTE)
             self.assertEqual(self.states()["222"], "working")
@@ -143,7 +143,7 @@ class TestGateway(unittest.TestCase):
             sorted(self.lines),
             [
                 "111: working",
-                "222: failing: no port for 222",
+                "222: link-gone: no port for 222",
                 "222: working",
                 "broker: working",
                 "outbox: working",
@@ -156,7 +156,7 @@ class TestGateway(unittest.TestCase):
             self.broker.refuses = BrokerError("connection refused")
             self.broker.lose_connection()
             await self.clock.advance(60 * MINUTE)
-            self.assertEqual(self.states(), {"111": "working", "broker": "failing"})
+            self.assertEqual(self.states(), {"111": "working", "broker": "gone"})
             self.assertEqual(self.gateway.status()["outbox"]["waiting"], 1)
             self.broker.refuses = None
             await self.clock.advance(MINUTE)
@@ -173,7 +173,7 @@ class TestGateway(unittest.TestCase):
             self.house.absent.add("111")
             await self.clock.advance(2 * MINUTE)
             status = self.last_status("111")
-            self.assertEqual((status["state"], status["reason"]), ("failing", "no port for 111"))
+            self.assertEqual((status["state"], status["reason"]), ("link-gone", "no port for 111"))
             self.assertTrue(60 <= status["since"] - 1_719_835_200 <= 130)
             self.house.absent.clear()
             await self.clock.advance(MINUTE)

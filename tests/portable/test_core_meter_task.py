@@ -239,10 +239,10 @@ class TestBadAnswers(Bench):
         async def script(worker):
             begin = self.clock.utc
             await self.clock.advance(10 * MINUTE)
-            self.assertEqual((worker.state, worker.reason), ("failing", "the meter refuses the key"))
+            self.assertEqual((worker.state, worker.reason), ("key-refused", "the meter refuses the key"))
             self.assertTrue(worker.since_ms - begin < SECOND)
             self.assertTrue(worker.failures > 5)
-            self.assertEqual(self.warnings(), ["m1: failing: the meter refuses the key"])
+            self.assertEqual(self.warnings(), ["m1: key-refused: the meter refuses the key"])
             self.line.mend()
             await self.clock.until(lambda: worker.state == "working", MINUTE)
 
@@ -290,7 +290,7 @@ class TestLink(Bench):
             await self.clock.advance(5 * SECOND)
             self.line.cut(LinkError("/dev/ttyUSB0: unplugged"))
             await self.clock.advance(60 * MINUTE)
-            self.assertEqual((worker.state, worker.reason), ("failing", "/dev/ttyUSB0: unplugged"))
+            self.assertEqual((worker.state, worker.reason), ("link-gone", "/dev/ttyUSB0: unplugged"))
             self.assertEqual(self.line.closed, 1)
             count = len(self.frames())
             self.line.mend()
@@ -304,13 +304,13 @@ class TestLink(Bench):
 
         self.run_bench(script)
         self.assertEqual(self.line.opened, 2)
-        self.assertEqual(self.warnings(), ["m1: failing: /dev/ttyUSB0: unplugged"])
+        self.assertEqual(self.warnings(), ["m1: link-gone: /dev/ttyUSB0: unplugged"])
 
     def test_what_was_cut_off_is_read_again_in_its_slot(self):
         async def script(worker):
             await self.clock.advance(5 * SECOND)
             self.line.fails = lambda table, *_: NoAnswer("silent") if table == 23 else None
-            await self.clock.until(lambda: worker.state == "failing")
+            await self.clock.until(lambda: worker.state == "silent")
             self.line.mend()
             await self.clock.advance(2 * MINUTE)
 
@@ -367,7 +367,7 @@ class TestReplaced(Bench):
         async def script(worker):
             await self.clock.advance(5 * SECOND)
             self.replace()
-            await self.clock.until(lambda: worker.state == "failing")
+            await self.clock.until(lambda: worker.state == "link-gone")
             before = len(self.frames())
             self.line.mend()
             await self.clock.advance(10 * MINUTE)
@@ -393,7 +393,7 @@ class TestReplaced(Bench):
         async def script(worker):
             await self.clock.advance(5 * SECOND)
             self.replace()
-            await self.clock.until(lambda: worker.state == "failing")
+            await self.clock.until(lambda: worker.state == "link-gone")
             self.line.mend()
             await self.clock.until(lambda: worker.state == "replaced")
             self.line.tables = tables()

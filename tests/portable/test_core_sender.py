@@ -118,7 +118,7 @@ class TestFaults(Bench):
         async def script(worker):
             self.broker.refuses = BrokerError("can't connect to broker:1883: connection refused")
             await self.clock.advance(30 * MINUTE)
-            self.assertEqual(worker.state, "failing")
+            self.assertEqual(worker.state, "gone")
             self.assertEqual(worker.reason, "can't connect to broker:1883: connection refused")
             self.assertEqual(len(self.lines), 1)
             self.broker.refuses = None
