@@ -65,6 +65,7 @@ class Sender:
         self._stale: set[str] = set()  # topics whose status is not published on this connection
         self._takers: dict[str, Callable[[bytes], None]] = {}
         self._unheard: set[str] = set()  # topics not yet subscribed to on this connection
+        self._lasting: list[tuple[str, bytes, Callable[[], None] | None]] = []  # on the way
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         outbox.on_append = self.appended
@@ -85,9 +86,10 @@ class Sender:
             self._stale.add(topic)
             self._work.set()
 
-    def pass_on(self, topic: str, payload: bytes) -> None:
-        """Publish a message once, best effort: it waits for a connection, and is lost with one."""
-        self.passing.push((topic, payload))
+    def pass_on(self, topic: str, payload: bytes, taken: "Callable[[], None] | None" = None) -> None:
+        """Publish a message once, best effort: it waits for a connection, and is lost with one. With `taken`,
+        which is called when the broker has it, it is published again on the next connection instead."""
+        self.passing.push((topic, payload, taken))
         self._work.set()
 
     def listen(self, topic: str, take: "Callable[[bytes], None]") -> None:
@@ -118,6 +120,9 @@ class Sender:
                 group.spawn(self._remind())
         finally:
             self._connected = False
+            for message in self._lasting:
+                self.passing.push(message)
+            self._lasting = []
             self._idle.set()
             self.custody.disconnected()
             await self._broker.close()
@@ -152,22 +157,31 @@ class Sender:
             group.spawn(self._show(self._stale.pop()))
             return True
         if len(self.passing):
-            topic, payload = await self.passing.get()
+            message = await self.passing.get()
+            if message[2] is not None:
+                self._lasting.append(message)
             self._on_the_way += 1
-            group.spawn(self._pass(topic, payload))
+            group.spawn(self._pass_on(message))
             return True
-        message = self.custody.next()
-        if message is None:
+        frame = self.custody.next()
+        if frame is None:
             return False
-        if self._receipts and message.meter not in self._subscribed:
-            self._subscribed.add(message.meter)
-            await self._broker.subscribe(topics.custody(message.meter))
+        if self._receipts and frame.meter not in self._subscribed:
+            self._subscribed.add(frame.meter)
+            await self._broker.subscribe(topics.custody(frame.meter))
         self._on_the_way += 1
-        group.spawn(self._publish(message))
+        group.spawn(self._publish(frame))
         return True
 
     async def _show(self, topic: str) -> None:
         await self._pass(topic, self._statuses[topic], True)
+
+    async def _pass_on(self, message: "tuple[str, bytes, Callable[[], None] | None]") -> None:
+        topic, payload, taken = message
+        await self._pass(topic, payload)
+        if taken is not None:
+            self._lasting.remove(message)
+            taken()
 
     async def _pass(self, topic: str, payload: bytes, retain: bool = False) -> None:
         await self._broker.publish(topic, payload, retain)

@@ -310,6 +310,22 @@ class TestOtherTopics(Bench):
         self.assertEqual(passed, [b"%d" % n for n in range(100 - self.sender.passing.limit, 100)])
         self.assertEqual(self.sender.passing.dropped, 100 - len(passed))
 
+    def test_what_has_to_be_taken_goes_out_again_when_the_connection_broke(self):
+        taken = []
+        topic = topics.result(METERS[0])
+
+        async def script(worker):
+            await self.clock.advance(SECOND)
+            self.broker.lose_acks = 1
+            self.sender.pass_on(topic, b"lasting", lambda: taken.append(1))
+            await self.clock.advance(0)
+            self.assertEqual(taken, [])
+            await self.clock.advance(10 * SECOND)
+
+        self.run_bench(script)
+        self.assertEqual([payload for at, payload, _ in self.broker.published if at == topic], [b"lasting"] * 2)
+        self.assertEqual(taken, [1])
+
     def test_an_adapter_publishes_as_the_platform_has_it_for_one(self):
         sent = self.append(1)
 
