@@ -108,6 +108,11 @@ def board_settings(directory: Path, port: int, line: Path) -> dict:
     }
 
 
+def failures(report: dict) -> list[int]:
+    """How often meter, broker and outbox had to be tried again."""
+    return [one["failures"] for one in (*report["meters"], report["broker"], report["outbox"])]
+
+
 async def run_with(application: Application, directory: Path, settings: object) -> tuple[int | None, str]:
     file = directory / "board.json"
     file.write_text(json.dumps(settings))

@@ -2,7 +2,16 @@
 
 
 class Broker:
-    """Long-lived; each `connect` makes one new connection. Who reconnects is the supervisor."""
+    """Long-lived; each `connect` makes one new connection. Who reconnects is the supervisor.
+
+    `certificate_ms`: when the certificate ends that the broker showed last (UTC), None where that is not known.
+    """
+
+    certificate_ms: "int | None" = None
+
+    def concern(self) -> str:
+        """What a person has to know of a connection that works; "" for nothing."""
+        return ""
 
     async def connect(self) -> None:
         """One attempt. Raises BrokerError naming what was tried and what came back."""

@@ -50,7 +50,9 @@ class Gateway:
         credential: "bytes | None" = None,
         sync_ms: int = SYNC_MS,
     ) -> None:
+        self.name = name
         self.outbox = outbox
+        self._synced_ms: int | None = None
         self._log = log
         self._sync_ms = sync_ms
         self._urgent = asyncio.Event()
@@ -103,6 +105,7 @@ class Gateway:
                 pass
             self._urgent.clear()
             await self.outbox.sync()
+            self._synced_ms = clock.utc_ms()
             worker.report("working")
             for meter_id in self.outbox.losses():
                 self._rewind(meter_id, 0)
@@ -126,19 +129,30 @@ class Gateway:
                 meter.read_again()
 
     def status(self) -> "dict[str, Any]":
-        """For people and programs. "workers": as Supervisor.states, the broker's connection and the outbox
-        last;
-        "meters": name, meterId ("" before it is known), identity, reads, badAnswers, and by kind of
-        reading lastMs (UTC, None before the first), problem ("" for none) and missed (how often it came
-        too late); "outbox": frames published and receipted, and how many meters have some to send."""
+        """How everything is, for people and programs: docs/status.md."""
+        meters = []
+        for meter, worker in zip(self.meters, self.supervisor.workers):  # noqa: B905 - MicroPython's zip has no strict
+            one = worker.status()
+            one.update(meter.status())
+            meters.append(one)
+        broker = self._broker.status()
+        broker.update(self.sender.status())
+        outbox = self._storage.status()
+        outbox["syncedMs"] = self._synced_ms
+        outbox["receipted"] = self.sender.custody.forgotten
+        outbox["waiting"] = len(self.outbox.meters())
+        outbox["usedBytes"] = self.outbox.used
+        outbox["capacityBytes"] = self.outbox.capacity
+        outbox["droppedFrames"] = self.outbox.dropped
+        outbox["damagedFiles"] = self.outbox.damaged
+        outbox["tornBytes"] = self.outbox.torn
         return {
-            "workers": self.supervisor.states() + [self._broker.status(), self._storage.status()],
-            "meters": [meter.status() for meter in self.meters],
-            "outbox": {
-                "published": self.sender.published,
-                "receipted": self.sender.custody.forgotten,
-                "waiting": len(self.outbox.meters()),
-            },
+            "gateway": self.name,
+            "nowMs": clock.utc_ms(),
+            "monotonicMs": clock.monotonic_ms(),
+            "meters": meters,
+            "broker": broker,
+            "outbox": outbox,
         }
 
     def _show(self) -> None:

@@ -97,7 +97,7 @@ class LogOutbox(Outbox):
             log("info", "outbox: %d bytes of an unfinished write were cut off" % self.torn)
 
     @property
-    def used(self) -> int:
+    def used(self) -> int:  # type: ignore[override]
         return self._logs.used
 
     def _open(self, name: str, number: int) -> None:

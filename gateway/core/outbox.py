@@ -62,6 +62,15 @@ class Outbox:
     present class, which become `drops`. Frames of other classes are never dropped: `append` refuses.
     """
 
+    # Bytes taken, and those there are.
+    used: int
+    capacity: int
+    # Present values that gave way, files that are not as they were written, bytes that power took in the middle of
+    # a write.
+    dropped = 0
+    damaged = 0
+    torn = 0
+
     # Random, 32 bits, drawn anew at each opening: a number is never used twice, not after a rolled-back
     # flash or a cloned card either.
     epoch = 0

@@ -13,6 +13,7 @@ from .tasks import Queue, TaskGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from .broker import Broker
     from .custody import Message
@@ -51,6 +52,8 @@ class Sender:
     ) -> None:
         self.custody = custody.Sender(outbox, key, os.urandom, on_rewind)
         self.published = 0
+        self.connections = 0
+        self.acknowledged_ms: int | None = None  # monotonic
         self.passing = Queue(_PASSING)
         self._receipts = key is not None
         self._outbox = outbox
@@ -93,12 +96,21 @@ class Sender:
         self._work.set()
 
     def listen(self, topic: str, take: "Callable[[bytes], None]") -> None:
-        """Have `take` called with what arrives on `topic` (no wildcards), on each connection from now on. Where
-        the broker grants no right to it, the worker's status says so, and the rest goes on."""
+        """Have `take` called with what arrives on `topic` (no wildcards), on each connection from now on.
+        Where the broker grants no right to it, the worker's status says so, and the rest goes on."""
         if topic not in self._takers:
             self._unheard.add(topic)
             self._work.set()
         self._takers[topic] = take
+
+    def status(self) -> "dict[str, Any]":
+        """The broker's part of Gateway.status."""
+        return {
+            "connections": self.connections,
+            "acknowledgedAtMs": self.acknowledged_ms,
+            "published": self.published,
+            "certificateMs": self._broker.certificate_ms,
+        }
 
     def _topic(self, meter: bytes, specific: str) -> str:
         return topics.topic(meter, specific, self._concentrator)
@@ -108,6 +120,7 @@ class Sender:
         try:
             await self._broker.connect()
             self._connected = True
+            self.connections += 1
             self._on_the_way = 0
             self._subscribed = set()
             self._stale = set(self._statuses)
@@ -147,7 +160,7 @@ class Sender:
         try:
             await self._broker.subscribe(topic)
         except BrokerError as error:
-            # A lost connection is found out by who waits for messages; here it may be a right that is missing.
+            # A lost connection is found out by who waits for messages; this may be a right that is missing.
             worker.report("working", str(error), "warning")
 
     async def _start_one(self, group: TaskGroup) -> bool:
@@ -185,6 +198,11 @@ class Sender:
 
     async def _pass(self, topic: str, payload: bytes, retain: bool = False) -> None:
         await self._broker.publish(topic, payload, retain)
+        self._done()
+
+    def _done(self) -> None:
+        """The broker has acknowledged something."""
+        self.acknowledged_ms = clock.monotonic_ms()
         self._on_the_way -= 1
         self._moved()
 
@@ -196,8 +214,7 @@ class Sender:
             await self._broker.publish(self._topic(message.meter, topics.COMPACT), message.payload)
             self.published += 1
             self.custody.acknowledged(entry)
-        self._on_the_way -= 1
-        self._moved()
+        self._done()
 
     async def _receive(self) -> None:
         while True:

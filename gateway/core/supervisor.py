@@ -126,6 +126,7 @@ class Worker:
             "reason": self.reason,
             "sinceMs": self.since_ms,
             "failures": self.failures,
+            "turnedAtMs": self.turned_ms,
         }
 
     async def run(self) -> None:

@@ -155,7 +155,7 @@ class House:
         ]
 
     def state(self) -> tuple[str, str]:
-        (one,) = [w for w in self.gateway.status()["workers"] if w["name"] == "m"]
+        (one,) = [w for w in self.gateway.status()["meters"] if w["name"] == "m"]
         return one["state"], one["reason"]
 
     def tables(self) -> set[int]:

@@ -17,6 +17,7 @@ from tests.board import (
     board_process,
     board_settings,
     cloud,
+    failures,
     run_with,
     secret,
 )
@@ -43,7 +44,7 @@ async def test_the_board_reads_over_tls_and_nothing_less_afterwards(application:
         assert board.returncode == 0, errors.decode()
         assert "MemoryError" not in errors.decode()
         report = json.loads(output.decode().splitlines()[-1])
-        assert [worker["failures"] for worker in report["workers"]] == [0, 0, 0]
+        assert failures(report) == [0, 0, 0]
         assert (tmp_path / "board.json.tls").read_text() == "1\n"
         code, said = await run_with(application, tmp_path, settings | {"security": "rc4"})
         assert (code, "has spoken TLS before" in said) == (2, True)
