@@ -67,6 +67,13 @@ class OutboxLedgerStore(LedgerStore):
             key[0] == meter and sha256 in stream.hashes.values() for key, stream in self._streams.items()
         )
 
+    def asked(self, meter: bytes, cls: "int | None" = None, epoch: int = 0) -> "list[bytes]":
+        """Key ids of those who asked about a stream, or (None) about any of the meter."""
+        if cls is None:
+            return [one.key_id for key, one in self._streams.items() if key[0] == meter and one.key_id]
+        stream = self._streams.get((meter, cls, epoch))
+        return [stream.key_id] if stream is not None and stream.key_id else []
+
     def add_drop(self, meter: bytes, cls: int, epoch: int, first: int, last: int) -> None:
         self._outbox.add_drop(meter, cls, epoch, first, last)
 
@@ -111,7 +118,11 @@ class OutboxLedgerStore(LedgerStore):
 
 class Receiver:
     """Call `frame` and `ask` for what arrives, then `finish`, then the outbox's sync, and only then publish
-    what `finish` gave. After an error of the outbox, throw it away and make a new one."""
+    what `finish` gave. After an error of the outbox, throw it away and make a new one.
+
+    `strangers` counts frames of streams that no adapter with a key has asked about: they are not taken, so
+    that nobody fills the outbox, or the cloud, who has no more than the right to publish. `full` counts
+    those that there was no room for."""
 
     def __init__(
         self,
@@ -123,22 +134,30 @@ class Receiver:
     ) -> None:
         """`number(meter, frame)`: its class, epoch and sequence; raises FrameError for what can't be read.
         `find_key`, `random`, `now` as for Ledger."""
+        self.strangers = 0
+        self.full = 0
         self._outbox = outbox
+        self._find_key = find_key
         self._number = number
         self._random = random
         self._store = OutboxLedgerStore(outbox)
         self._ledger = Ledger(self._store, find_key, random, now)
 
     def frame(self, meter: bytes, payload: bytes) -> bool:
-        """Take an adapter's frame; False when there is no room for it, and its adapter keeps it."""
+        """Take an adapter's frame; False, and its adapter keeps it, where it is a stranger's or has no room."""
         sha256 = hashlib.sha256(payload).digest()
         try:
             cls, epoch, sequence = self._number(meter, payload)
         except FrameError:
-            return self._unreadable(meter, payload, sha256)
+            return self._may_send(meter, self._store.asked(meter)) and self._unreadable(
+                meter, payload, sha256
+            )
+        if not self._may_send(meter, self._store.asked(meter, cls, epoch)):
+            return False
         try:
             self._outbox.append_foreign(meter, cls, epoch, sequence, payload)
         except OutboxError:
+            self.full += 1
             return False
         self._ledger.frame(meter, cls, epoch, sequence, sha256)
         return True
@@ -158,12 +177,20 @@ class Receiver:
         """(meter, receipt) to publish after the outbox's sync. Raises OutboxError; see Ledger.finish."""
         return self._ledger.finish(now)
 
+    def _may_send(self, meter: bytes, names: "list[bytes]") -> bool:
+        for name in names:
+            if self._find_key(meter, name) is not None:
+                return True
+        self.strangers += 1
+        return False
+
     def _unreadable(self, meter: bytes, payload: bytes, sha256: bytes) -> bool:
         """What can't be read here goes on under a number of our own: perhaps the cloud can read it."""
         if not self._store.has(meter, sha256):
             try:
                 self._outbox.append(meter, REGISTERS_CLASS, lambda epoch, sequence: payload)
             except OutboxError:
+                self.full += 1
                 return False
         self._ledger.unreadable(meter, sha256)
         return True
