@@ -91,4 +91,11 @@ class BrokerError(GatewayError):
 
 
 class OutboxError(GatewayError):
-    """The outbox can't take a frame: it is full or its storage failed."""
+    """The outbox can't take a frame: it is full or its storage failed.
+
+    `code`: the system's number of the error where storage failed, else 0.
+    """
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
