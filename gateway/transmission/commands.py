@@ -22,6 +22,7 @@ READ_NOW = const(1)  # kind of reading
 BACKFILL = const(2)  # kind of reading, from and to (UTC seconds, `to` not included)
 SET_INTERVAL = const(3)  # kind of reading, milliseconds (0: the default schedule's)
 SELF_TEST = const(4)  # none
+ACTION_NAMES = ("", "read-now", "backfill", "set-interval", "self-test")
 
 # How a command ended.
 DONE = const(0)
@@ -30,6 +31,10 @@ REFUSED = const(2)  # not tried: not allowed here, or nonsense
 EXPIRED = const(3)  # its time is over, or not yet come
 REPEATED = const(4)  # its number was used; the earlier result holds
 UNKNOWN = const(5)  # an action of a later version
+RUNNING = const(6)  # taken and not yet ended: another result will follow
+
+# A command is no longer than this, of whatever version.
+MAX_COMMAND = const(512)
 
 # The longest a command may be valid, and by how much clocks may differ (seconds).
 MAX_VALIDITY = const(86400)
@@ -40,11 +45,17 @@ _U32 = (0, 0xFFFFFFFF)
 _U63 = (0, 0x7FFFFFFFFFFFFFFF)
 _ARGUMENTS = {READ_NOW: (_KIND,), BACKFILL: (_KIND, _U32, _U32), SET_INTERVAL: (_KIND, _U32), SELF_TEST: ()}
 _MAX_TEXT = const(1024)
+_TAG = const(8)
 
 
 def command_key(credential: bytes) -> bytes:
     """The end-to-end key from the credential that cloud and gateway share for the meter."""
     return hmac_sha256(credential, b"osgp-gateway command key 1")
+
+
+def tag_of(payload: bytes) -> bytes:
+    """What a result says which command it answers: the last bytes of the command's message."""
+    return bytes(payload[-_TAG:])
 
 
 class Command:
@@ -99,23 +110,25 @@ class Command:
 
 
 class Result:
-    """`number`, `challenge`: of the command. `status`: how it ended; `text`: for people, 1,024 bytes."""
+    """`number`, `tag`: of the command (tag_of). `status`: how it ended; `text`: for people, 1,024 bytes.
+    `last`: the highest number taken so far."""
 
-    def __init__(self, number: int, challenge: bytes, status: int, text: str = "") -> None:
+    def __init__(self, number: int, tag: bytes, status: int, text: str, last: int) -> None:
         self.number = number
-        self.challenge = challenge
+        self.tag = tag
         self.status = status
         self.text = text
+        self.last = last
 
     def encode(self, key: bytes, meter: bytes) -> bytes:
         if len(self.text.encode()) > _MAX_TEXT:
             raise FrameError("the text of a result is too long: %d bytes are allowed" % _MAX_TEXT)
-        return seal(key, meter, RESULT, [self.number, self.challenge, self.status, self.text])
+        return seal(key, meter, RESULT, [self.number, self.tag, self.status, self.text, self.last])
 
 
 class Challenge:
-    """A gateway without a clock: a command with these 8 bytes will be taken, once. `last`: the highest
-    number it has taken."""
+    """A command with these 8 bytes will be taken, once, whatever its time. `last`: the highest number taken
+    so far."""
 
     def __init__(self, challenge: bytes, last: int) -> None:
         self.challenge = challenge
@@ -136,11 +149,10 @@ def decode(meter: bytes, payload: bytes, key: bytes) -> "Command | Result | Chal
         _check_arguments(action, arguments)
         return Command(number, issued, expires, challenge, action, tuple(arguments))
     if kind == RESULT:
-        number, challenge, status, text = elements_of(elements, _U63, bytes, (0, 255), str)
-        _check_challenge(challenge)
+        number, tag, status, text, last = elements_of(elements, _U63, _TAG, (0, 255), str, _U63)
         if len(text.encode()) > _MAX_TEXT:
             raise FrameError("the text of a result is too long")
-        return Result(number, challenge, status, text)
+        return Result(number, tag, status, text, last)
     if kind == CHALLENGE:
         challenge, last = elements_of(elements, 8, _U63)
         return Challenge(challenge, last)

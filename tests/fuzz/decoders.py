@@ -378,7 +378,7 @@ def command_seeds() -> list[bytes]:
     made = [
         commands.Command(1, 2, 3, b"", commands.BACKFILL, (5, 2, 3)),
         commands.Command(1, 2, 3, bytes(8), commands.SELF_TEST, ()),
-        commands.Result(1, b"", 0, "done"),
+        commands.Result(1, bytes(8), 0, "done", 1),
         commands.Challenge(bytes(8), 4),
     ]
     return [unsealed(one.encode(SECRET, METER)) for one in made]

@@ -323,7 +323,9 @@ class TestOtherTopics(Bench):
             await self.clock.advance(10 * SECOND)
 
         self.run_bench(script)
-        self.assertEqual([payload for at, payload, _ in self.broker.published if at == topic], [b"lasting"] * 2)
+        self.assertEqual(
+            [payload for at, payload, _ in self.broker.published if at == topic], [b"lasting"] * 2
+        )
         self.assertEqual(taken, [1])
 
     def test_an_adapter_publishes_as_the_platform_has_it_for_one(self):

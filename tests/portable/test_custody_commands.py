@@ -39,8 +39,9 @@ class CommandsTest(unittest.TestCase):
             made = Command(number, issued, expires, octets(challenge), action, tuple(arguments))
             self.check(made, one)
         for one in self.vectors["results"]:
-            number, challenge, status, text = one["fields"]
-            self.check(Result(number, octets(challenge), status, text), one)
+            number, tag, status, text, last = one["fields"]
+            self.assertEqual(octets(tag), commands.tag_of(octets(self.vectors["commands"][1]["message"])))
+            self.check(Result(number, octets(tag), status, text, last), one)
         for one in self.vectors["challenges"]:
             challenge, last = one["fields"]
             self.check(Challenge(octets(challenge), last), one)
