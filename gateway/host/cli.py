@@ -18,6 +18,7 @@ import typer
 
 from ..errors import ConfigurationError, GatewayError
 from ..simulator.command import simulate
+from . import cli_service
 
 app = typer.Typer(
     name="osgp-gateway",
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(simulate)
+cli_service.add_to(app)
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration (TOML).")

@@ -8,15 +8,24 @@ from pathlib import Path
 
 from ..errors import ConfigurationError
 
+# Beside the configuration, and in the unit's LoadCredential=, which puts its own name before each file's.
+DIRECTORY = "credentials"
+_PREFIX = "secret_"
+
 _LIMIT = 4096
 
 
 def find_secret(name: str, base: Path) -> Path:
-    """Where the secret `name` lies: a bare name is looked up among systemd's credentials first
-    ($CREDENTIALS_DIRECTORY); anything else is relative to `base`."""
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    if credentials and "/" not in name and (Path(credentials) / name).exists():
-        return Path(credentials) / name
+    """Where the secret `name` lies. A bare name is looked up among systemd's credentials first
+    ($CREDENTIALS_DIRECTORY), as it is and as one of a directory that is loaded as a whole; then in `base`
+    and in the directory "credentials" there. Anything else is relative to `base`."""
+    if "/" not in name:
+        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+        places = [Path(credentials) / name, Path(credentials) / (_PREFIX + name)] if credentials else []
+        places += [base / name, base / DIRECTORY / name]
+        for place in places:
+            if os.path.exists(place):  # which, unlike Path.exists, is no error where nobody may look
+                return place
     return base / Path(name).expanduser()
 
 
