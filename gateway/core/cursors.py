@@ -3,6 +3,8 @@
 A cursor is a note of the outbox, so it moves only when the outbox has what lies before it. When the
 receiver has lost what it stored, a second pass begins at the time it names and runs besides the first,
 which may itself still be on its way to there: nothing is left out, and what is sent twice has the same id.
+A backfill that somebody asks for is such a pass that ends at a time. There is one second pass of a kind,
+which covers all that is asked for.
 """
 
 from .._compat import TYPE_CHECKING
@@ -57,6 +59,7 @@ class Pass:
         self._again_name = note_name("again", kind, meter)
         self._again: bytes | None = None
         self._since = 0
+        self._until: int | None = None
         self._cursor: bytes | None = None
 
     async def read(self, tables: "Tables") -> "Sequence[Any]":
@@ -66,11 +69,15 @@ class Pass:
         if self._again is None:
             self._cursor = self._outbox.note(self._name)
         else:
-            self._since, self._cursor = unpack(self._again)
+            self._since, self._until, self._cursor = unpack(self._again)
             if self._cursor is None:
                 self._cursor = since(self._since)
-        self.step = await read(tables, self._cursor)
-        return self.step.items
+        self.step = step = await read(tables, self._cursor)
+        until = self._until
+        if until is not None and step.items and min([_begin(item) for item in step.items]) > until:
+            step.items = ()
+            step.more = False
+        return step.items
 
     def done(self) -> bool:
         """The outbox has the step's items. Whether there is more to read right now."""
@@ -84,18 +91,38 @@ class Pass:
                 self._outbox.set_note(self._name, step.cursor)
             return more or again is not None
         if again == self._again:  # else the receiver has lost even more meanwhile
-            self._outbox.set_note(self._again_name, pack([self._since, step.cursor]) if more else None)
+            self._outbox.set_note(
+                self._again_name, pack([self._since, self._until, step.cursor]) if more else None
+            )
         return True
+
+
+def _begin(item: "Any") -> int:
+    seconds: int = item.times[0] if isinstance(item, model.Series) else item.time.seconds
+    return seconds
 
 
 def rewind(outbox: "Outbox", meter: bytes, since: int) -> None:
     """The receiver has lost what it stored after `since` (UTC seconds): it is read once more."""
     for kind in KINDS:
-        if outbox.note(note_name("cursor", kind, meter)) is None:
-            continue  # never read, so it begins with the oldest anyway
-        name = note_name("again", kind, meter)
-        note = outbox.note(name)
-        outbox.set_note(name, pack([since if note is None else min(since, unpack(note)[0]), None]))
+        read_again(outbox, meter, kind, since, None)
+
+
+def read_again(outbox: "Outbox", meter: bytes, kind: int, since: int, until: "int | None") -> None:
+    """Read once more what was stored from `since` on, up to `until` (UTC seconds; None: all)."""
+    if outbox.note(note_name("cursor", kind, meter)) is None:
+        return  # never read, so it begins with the oldest anyway
+    name = note_name("again", kind, meter)
+    note = outbox.note(name)
+    cursor = None
+    if note is not None:
+        its_since, its_until, its_cursor = unpack(note)
+        # A receiver has lost what the pass had brought until now as well.
+        if until is not None and its_since <= since:
+            cursor = its_cursor
+        since = min(since, its_since)
+        until = None if until is None or its_until is None else max(until, its_until)
+    outbox.set_note(name, pack([since, until, cursor]))
 
 
 def drop(outbox: "Outbox", meter: bytes) -> None:

@@ -32,11 +32,11 @@ class Bucket:
         missing: int = _RESERVE_MS - self._credit_ms
         return max(missing, 0)
 
-    async def take(self, tokens: int) -> None:
-        """Returns when they may be spent; at once while there are any."""
+    async def take(self) -> None:
+        """Returns when a token may be spent; at once while there are any."""
         self._fill()
-        self._credit_ms -= tokens * self._cost_ms
-        self.used += tokens
+        self._credit_ms -= self._cost_ms
+        self.used += 1
         if self._credit_ms < 0:
             self.waited_ms -= self._credit_ms
             await clock.sleep_ms(-self._credit_ms)
@@ -48,9 +48,9 @@ class Bucket:
 
 
 class LinkBudget(Meter):
-    """A meter whose reads and writes wait for their tokens: one for each message that they take.
+    """A meter whose reads and writes wait for their tokens: one for each message.
 
-    `before_read`, when set: a coroutine function for what goes ahead of any read.
+    `before_read`, when set: a coroutine function for what goes ahead of a message.
     """
 
     before_read: "Callable[[], Awaitable[None]] | None" = None
@@ -68,17 +68,30 @@ class LinkBudget(Meter):
             self.on_alert()
 
     async def read(self, table: int, offset: "int | None" = None, count: "int | None" = None) -> bytes:
+        """As Meter.read; between its messages others may go ahead."""
+        at = offset or 0
+        pieces = []
+        while count and self.max_read and count > self.max_read:
+            size = self.max_read
+            pieces.append(await self._read(table, at, size))
+            at += size
+            count -= size
+        if not pieces:
+            return await self._read(table, offset, count)
+        pieces.append(await self._read(table, at, count))
+        return b"".join(pieces)
+
+    async def _read(self, table: int, offset: "int | None", count: "int | None") -> bytes:
         if self.before_read is not None:
             await self.before_read()
-        messages = -(-count // self.max_read) if count and self.max_read else 1
-        await self._bucket.take(messages)
+        await self._bucket.take()
         try:
             return await self._meter.read(table, offset, count)
         finally:
             self._follow()
 
     async def write(self, table: int, data: bytes, offset: "int | None" = None) -> None:
-        await self._bucket.take(1)
+        await self._bucket.take()
         try:
             await self._meter.write(table, data, offset)
         finally:

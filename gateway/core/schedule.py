@@ -1,21 +1,26 @@
 """The default schedule: what is read how often, as data in one place."""
 
-from .._compat import TYPE_CHECKING
+from .._compat import TYPE_CHECKING, const
 from ..transmission import model
 from .scheduler import Job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# Priorities: the lower goes first, and what is below OVERTAKEN goes ahead of what is being read with a higher
+# one, at its next message. ASKED: what the meter's alerts or people ask for.
+ASKED = const(20)
+OVERTAKEN = const(40)
+
 # Kind, interval and offset in ms, priority, and how many messages one run takes at most when nothing has
 # piled up (firmware 4.30, 465 bytes each). At the start what is live goes first; later on what is rare is
 # punctual (scheduler.py). A load profile's interval is the meter's own where it tells one; its offset leaves
-# the meter a minute to store an interval that has ended.
+# the meter a minute to store an interval that has ended. A run's deadline is the begin of the next interval.
 DEFAULT = (
-    (model.REGISTERS, 15 * 60 * 1000, 0, 10, 6),
-    (model.CLOCK, 60 * 60 * 1000, 0, 20, 3),
+    (model.ALARM, 3 * 1000, 0, 10, 1),
     (model.PRESENT, 10 * 1000, 0, 30, 1),
-    (model.ALARM, 3 * 1000, 0, 40, 1),
+    (model.REGISTERS, 15 * 60 * 1000, 0, 40, 6),
+    (model.CLOCK, 60 * 60 * 1000, 0, 45, 3),
     (model.LOAD_PROFILE, 15 * 60 * 1000, 60 * 1000, 50, 12),
     (model.EVENT, 60 * 1000, 0, 60, 6),
     (model.MBUS, 60 * 60 * 1000, 0, 70, 12),

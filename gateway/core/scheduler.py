@@ -121,6 +121,21 @@ class Scheduler:
                 best.take(best_slot)
         return best
 
+    def take_urgent(self, now_ms: int, above: int, below: int) -> "Job | None":
+        """Likewise of the jobs with priority numbers between these, the lowest number; for what may run while
+        another job does. It takes no turn."""
+        best: Job | None = None
+        for job in self.jobs:
+            nearer = above < job.priority < below and (best is None or job.priority < best.priority)
+            if nearer and job.due_slot(now_ms) is not None:
+                best = job
+        if best is not None:
+            slot = best.due_slot(now_ms)
+            assert slot is not None
+            best.turn = self._turn
+            best.take(slot)
+        return best
+
     def give_back(self, job: Job) -> None:
         """The job could not run for want of a link: its slot is due once more, but only once, so that
         a job that breaks the link each time can't keep the others from running."""

@@ -28,7 +28,7 @@ class FakeMeter(Meter):
         self.calls = []
 
     async def read(self, table, offset=None, count=None):
-        self.calls = self.calls[-3:] + [(table, offset, count)]
+        self.calls = self.calls[-4:] + [(table, offset, count)]
         return b""
 
     async def write(self, table, data, offset=None):
@@ -84,7 +84,8 @@ class TestLinkBudget(unittest.TestCase):
 
         asyncio.run(main())
         self.assertEqual(self.bucket.used, 5)
-        self.assertEqual(self.inner.calls, [(64, 0, 466), (64, 0, 465), (0, None, None), (7, None, b"\0\1")])
+        calls = [(64, 0, 465), (64, 465, 1), (64, 0, 465), (0, None, None), (7, None, b"\0\1")]
+        self.assertEqual(self.inner.calls, calls)
 
     def test_passes_alerts_limits_and_close_on(self):
         heard = []

@@ -4,7 +4,7 @@ import asyncio
 import json
 import unittest
 
-from gateway.core import meter_task, schedule
+from gateway.core import kinds, schedule
 from gateway.core.memory_outbox import MemoryOutbox
 from gateway.core.meter_task import MeterSettings, MeterTask
 from gateway.core.supervisor import Supervisor
@@ -147,7 +147,7 @@ class TestReading(Bench):
         async def script(worker):
             await self.clock.until(lambda: worker.state == "working")
             await self.clock.advance(5 * SECOND)
-            self.assertEqual(self.kinds(), [model.IDENTITY, model.REGISTERS, model.CLOCK, model.PRESENT])
+            self.assertEqual(self.kinds(), [model.IDENTITY, model.PRESENT, model.REGISTERS, model.CLOCK])
             await self.clock.advance(54 * MINUTE)
 
         self.run_bench(script, intervals_ms={model.PRESENT: MINUTE})
@@ -299,7 +299,7 @@ class TestLink(Bench):
             # Each kind once, whatever was missed meanwhile; identity before all else.
             self.assertEqual(
                 self.kinds()[count : count + 4],
-                [model.IDENTITY, model.REGISTERS, model.CLOCK, model.PRESENT],
+                [model.IDENTITY, model.PRESENT, model.REGISTERS, model.CLOCK],
             )
 
         self.run_bench(script)
@@ -383,7 +383,7 @@ class TestReplaced(Bench):
             self.assertEqual(len(self.frames()), before)
             new = ids.meter_individual_id("NES", "99900000001")
             self.assertEqual(
-                self.kinds(new)[:4], [model.IDENTITY, model.REGISTERS, model.CLOCK, model.PRESENT]
+                self.kinds(new)[:4], [model.IDENTITY, model.PRESENT, model.REGISTERS, model.CLOCK]
             )
             self.assertEqual(self.task.meter_id, new)
 
@@ -433,10 +433,10 @@ class TestReplaced(Bench):
 class TestBigReadings(Bench):
     def setUp(self):
         Bench.setUp(self)
-        self.read_kind = meter_task.read_kind
+        self.read_kind = kinds.read_kind
 
     def tearDown(self):
-        meter_task.read_kind = self.read_kind
+        kinds.read_kind = self.read_kind
         Bench.tearDown(self)
 
     def test_more_than_a_frame_carries_goes_in_several(self):
@@ -444,7 +444,7 @@ class TestBigReadings(Bench):
             values = [model.Value("p%d" % n, n * 1234567, -3, "Wh") for n in range(200)]
             return [model.Reading(kind, model.Timestamp(NOON // 1000 + n), values) for n in range(12)]
 
-        meter_task.read_kind = read_kind
+        kinds.read_kind = read_kind
 
         async def script(worker):
             await self.clock.advance(SECOND)
@@ -460,7 +460,7 @@ class TestBigReadings(Bench):
         async def read_kind(kind, tables):
             return [model.Reading(kind, model.Timestamp(0), [model.Value("text", None, text="x" * 9000)])]
 
-        meter_task.read_kind = read_kind
+        kinds.read_kind = read_kind
 
         async def script(worker):
             await self.clock.advance(SECOND)
