@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .broker import Broker
+    from .concentrator import Concentrator
     from .outbox import Outbox
     from .supervisor import Log
 
@@ -37,7 +38,7 @@ class Gateway:
     with whoever gives receipts (the MQTT password); None takes the broker's acknowledgement for custody.
     Who each meter is stands in the outbox's notes, so that a replaced meter is noticed as far as the
     outbox outlives the process. `sync_ms`: how long a frame may wait until it is durable; events and alarms
-    do not wait. All of time goes through gateway.clock.
+    do not wait. `adapter`: the broker is a concentrator's. All of time goes through gateway.clock.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Gateway:
         log: "Log",
         credential: "bytes | None" = None,
         sync_ms: int = SYNC_MS,
+        adapter: bool = False,
     ) -> None:
         self.name = name
         self.outbox = outbox
@@ -57,14 +59,20 @@ class Gateway:
         self._sync_ms = sync_ms
         self._urgent = asyncio.Event()
         key = None if credential is None else hop_key(credential)
-        self.sender = Sender(outbox, broker, name, key, on_rewind=self._rewind)
+        self.sender = Sender(outbox, broker, name, key, on_rewind=self._rewind, adapter=adapter)
         self.supervisor = Supervisor(log)
         self.meters = [MeterTask(settings, outbox, log) for settings in meters]
         for meter in self.meters:
             self.supervisor.add(meter.settings.name, meter.run).on_change = self._show
         self._broker = Worker("broker", self.sender.run, log)
         self._storage = Worker("outbox", self._store, log)
+        self._concentrator: Concentrator | None = None
         outbox.on_append = self._appended
+
+    def concentrate(self, concentrator: "Concentrator") -> None:
+        """Serve adapters, too; before `run`."""
+        self._concentrator = concentrator
+        self._local = self.supervisor.add("local broker", concentrator.run)
 
     async def run(self) -> None:
         """Until cancelled; then ends the meters' sessions, sends what is left in the outbox if that goes
@@ -127,6 +135,8 @@ class Gateway:
         for meter in self.meters:
             if meter.meter_id == meter_id:
                 meter.read_again()
+        if self._concentrator is not None:
+            self._concentrator.rewind(meter_id, since)
 
     def status(self) -> "dict[str, Any]":
         """How everything is, for people and programs: docs/status.md."""
@@ -146,7 +156,7 @@ class Gateway:
         outbox["droppedFrames"] = self.outbox.dropped
         outbox["damagedFiles"] = self.outbox.damaged
         outbox["tornBytes"] = self.outbox.torn
-        return {
+        status = {
             "gateway": self.name,
             "nowMs": clock.utc_ms(),
             "monotonicMs": clock.monotonic_ms(),
@@ -154,6 +164,10 @@ class Gateway:
             "broker": broker,
             "outbox": outbox,
         }
+        if self._concentrator is not None:
+            status["local"] = self._local.status()
+            status["local"].update(self._concentrator.status())
+        return status
 
     def _show(self) -> None:
         for meter, worker in zip(self.meters, self.supervisor.workers):  # noqa: B905 - MicroPython's zip has no strict
@@ -164,9 +178,10 @@ class Gateway:
             self.sender.set_status(meter.meter_id, _status(state, reason, since_ms))
 
 
-def last_will(name: str) -> "tuple[str, bytes]":
+def last_will(name: str, adapter: bool = False) -> "tuple[str, bytes]":
     """Topic and payload that the broker publishes, retained, when the gateway `name` vanishes."""
-    return topics.gateway_status(name), b'{"state": "offline"}'
+    topic = topics.adapter_status(name) if adapter else topics.gateway_status(name)
+    return topic, b'{"state": "offline"}'
 
 
 def _status(state: str, reason: str = "", since_ms: "int | None" = None) -> bytes:

@@ -29,18 +29,24 @@ def _name(meter: bytes) -> bytes:
     return b"horizon/" + meter
 
 
-def _notes(outbox: "Outbox", meter: bytes) -> "list[tuple[int, int]]":
+def read_notes(outbox: "Outbox", name: bytes) -> "list[tuple[int, int]]":
     """(when it was noted, up to when everything had its receipt), in the order of writing, UTC seconds."""
-    raw = outbox.note(_name(meter))
+    raw = outbox.note(name)
     flat = unpack(raw) if raw is not None else []
     return [(flat[i], flat[i + 1]) for i in range(0, len(flat), 2)]
 
 
-def _write(outbox: "Outbox", meter: bytes, notes: "list[tuple[int, int]]") -> None:
+def add_note(outbox: "Outbox", name: bytes, now: int, until: int) -> None:
+    # Where the clock was set back, earlier notes are not from a later time.
+    notes = [(min(noted, now), earlier) for noted, earlier in read_notes(outbox, name)]
+    _write(outbox, name, _thin(notes + [(now, until)]))
+
+
+def _write(outbox: "Outbox", name: bytes, notes: "list[tuple[int, int]]") -> None:
     flat: list[int] = []
     for note in notes:
         flat.extend(note)
-    outbox.set_note(_name(meter), pack(flat))
+    outbox.set_note(name, pack(flat))
 
 
 def _thin(notes: "list[Any]") -> "list[Any]":
@@ -59,15 +65,21 @@ def _thin(notes: "list[Any]") -> "list[Any]":
 
 def go_back(outbox: "Outbox", meter: bytes, since: int) -> int:
     """The time from which on all is to be read again, when the receiver has what it committed until `since`;
-    0: from the oldest on. Earlier notes are lowered to there: what is lost now was lost at their time."""
-    notes = _notes(outbox, meter)
+    0: from the oldest on."""
+    return lower_notes(outbox, _name(meter), since)
+
+
+def lower_notes(outbox: "Outbox", name: bytes, since: int) -> int:
+    """Up to when everything had its receipt by the last note before `since`, 0 if there is none. Earlier
+    notes are lowered to there: what is lost now was lost at their time."""
+    notes = read_notes(outbox, name)
     back = 0
     for noted, receipted in notes:
         if noted > since:
             break
         back = receipted
     if notes:
-        _write(outbox, meter, [(noted, min(receipted, back)) for noted, receipted in notes])
+        _write(outbox, name, [(noted, min(receipted, back)) for noted, receipted in notes])
     return back
 
 
@@ -98,7 +110,7 @@ class Horizon:
             self._note(now)
 
     def _note(self, now: int) -> None:
-        notes = _notes(self._outbox, self.meter)
+        notes = read_notes(self._outbox, _name(self.meter))
         known = notes[-1][1] if notes else 0
         read = self._all_read(known)
         if self._marks and self._marks[-1][1] == self.places:
@@ -114,9 +126,7 @@ class Horizon:
             self._next = now + _SOON_S
             return
         self._next = now + _HOUR_S
-        # Where the clock was set back, earlier notes are not from a later time.
-        notes = [(min(noted, now), until) for noted, until in notes]
-        _write(self._outbox, self.meter, _thin(notes + [(now, receipted)]))
+        add_note(self._outbox, _name(self.meter), now, receipted)
 
     def _all_read(self, known: int) -> int:
         """Until when everything of all kinds is in the outbox; a kind never read needs no way back."""
