@@ -156,7 +156,7 @@ class Gateway:
         outbox["droppedFrames"] = self.outbox.dropped
         outbox["damagedFiles"] = self.outbox.damaged
         outbox["tornBytes"] = self.outbox.torn
-        status = {
+        status: dict[str, Any] = {
             "gateway": self.name,
             "nowMs": clock.utc_ms(),
             "monotonicMs": clock.monotonic_ms(),
