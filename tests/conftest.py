@@ -1,10 +1,17 @@
 """Bad lines to virtual meters; figures that tests measure (bytes, heap) appear after the run."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
 import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A run in the background of a shell has SIGINT ignored, which the commands under test would inherit.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

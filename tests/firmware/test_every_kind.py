@@ -23,7 +23,7 @@ from gateway.transmission import model
 from tests.board import CREDENTIAL, KEY, PASSWORD, board_process, board_settings, cloud, secret
 
 # More than live values take: a reader with its tables and values comes on top, one at a time.
-HEAP = os.environ.get("OSGP_TEST_KINDS_HEAP", "256K")
+HEAP = os.environ.get("OSGP_TEST_KINDS_HEAP", "288K")
 # The first of April, noon: behind summer time's beginning and a month's end.
 START_MS = int(datetime(2024, 4, 1, 12, tzinfo=UTC).timestamp()) * 1000
 TIME = {"OSGP_TIME": "5"}
