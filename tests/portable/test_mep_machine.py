@@ -188,10 +188,26 @@ class MachineTest(unittest.TestCase):
     def test_a_request_that_noise_has_damaged_does_not_make_the_key_wrong(self):
         self.still_works()
         self.ask()
-        for _ in range(7):
-            self.again(self.machine.receive(framed(b"\x0b"))[0])
-        error = self.failure(self.machine.receive(framed(b"\x0b")))
+        for at in range(23):
+            self.again(self.machine.receive(framed(b"\x0b" + bytes((at,)) * 8))[0])
+        error = self.failure(self.machine.receive(framed(b"\x0b" + bytes((23,)) * 8)))
         self.assertTrue(isinstance(error, AuthenticationError))
+
+    def test_a_key_that_was_changed_at_the_meter_is_offered_three_times(self):
+        for first, second in ((b"\x0b12345678", b"\x0babcdefgh"), (b"\x0b", b"\x0b")):
+            self.still_works()
+            request = self.ask()
+            again = self.again(self.machine.receive(framed(first))[0])
+            self.assertEqual(number_of(again), number_of(request) + 1)  # its number may have been used up
+            self.assertEqual(self.again(self.machine.receive(framed(second))[0]), again)
+            error = self.failure(self.machine.receive(framed(second)))
+            self.assertTrue(isinstance(error, AuthenticationError))
+
+    def test_a_key_that_was_refused_the_last_time_is_offered_once(self):
+        self.machine.hesitate()
+        self.ask()
+        self.assertTrue(isinstance(self.failure(self.machine.receive(framed(b"\x0b"))), AuthenticationError))
+        self.still_works()
 
     def test_the_longest_frame_is_taken(self):
         message = read_message(23, 0, 465)

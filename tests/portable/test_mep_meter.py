@@ -452,7 +452,7 @@ class MeterTest(unittest.TestCase):
         async def scenario(meter, link, far):
             far.script = [lambda frame: REFUSAL] * 4
             error = await self.raised(AuthenticationError, meter.read(23, 0, 9))
-            self.assertIn("refused the key 3 times", str(error))
+            self.assertIn("refused the key", str(error))
             self.assertEqual(len(link.sent), 3)
             await self.raised(AuthenticationError, meter.read(23, 0, 9))
             self.assertEqual(len(link.sent), 4)

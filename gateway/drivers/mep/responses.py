@@ -19,11 +19,11 @@ def tls_stands(request: bytes) -> MeterError:
     )
 
 
-def key_refused(request: bytes, times: int) -> MeterError:
+def key_refused() -> MeterError:
     return AuthenticationError(
-        "%s: the meter refused the key %d times in a row (answer %02X). Each time counts as an alarm at the "
-        "meter, so it is not tried on and on. Is it this meter's key, whole, and as the utility wrote it? A "
-        "port that is set to TLS refuses all others too" % (describe(request), times, AUTHENTICATION_FAILURE)
+        "the meter refused the key again and again (answer %02X). Each time counts as an alarm at the meter, so "
+        "it is not tried on and on. Is it this meter's key, whole, and as the utility wrote it? A port that is "
+        "set to TLS refuses all others too" % AUTHENTICATION_FAILURE
     )
 
 

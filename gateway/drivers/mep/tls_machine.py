@@ -225,6 +225,10 @@ class TlsMachine:
         self._state = _READY
         return events.SEND, None
 
+    def hesitate(self) -> None:
+        """The key was refused the last time: once more as each that it may be is enough."""
+        self._refusals = _MAX_REFUSALS - len(self._levels)
+
     def abandon(self) -> None:
         """Nobody waits for this exchange any more; an answer that still comes is not believed."""
         if self._state != _IDLE:
@@ -385,7 +389,7 @@ class TlsMachine:
         if self._refusals >= most:
             from .tls_responses import key_refused
 
-            return self._fail(key_refused(self._request, self._levels))
+            return self._fail(key_refused(self._levels))
         self._hello()
         return events.SEND, None
 

@@ -39,12 +39,12 @@ def no_tls_any_more(error: NoTls) -> MeterError:
     )
 
 
-def key_refused(request: bytes, levels: "tuple[int, ...]") -> MeterError:
+def key_refused(levels: "tuple[int, ...]") -> MeterError:
     names = " and as ".join([LEVEL_NAMES[level] for level in levels])
     return AuthenticationError(
-        "%s: the meter refused the key, offered as %s, in the TLS handshake. Each time may count as an alarm "
+        "the meter refused the key, offered as %s, in the TLS handshake. Each time may count as an alarm "
         "at the meter, so it is not tried on and on. Is it this meter's key, whole, and as the utility wrote "
-        "it? Is it the basic key (MBK) or the advanced one (MAK)?" % (_what(request), names)
+        "it? Is it the basic key (MBK) or the advanced one (MAK)?" % names
     )
 
 
