@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .broker import Broker
+    from .commands import Commands
     from .concentrator import Concentrator
     from .outbox import Outbox
     from .supervisor import Log
@@ -38,7 +39,8 @@ class Gateway:
     with whoever gives receipts (the MQTT password); None takes the broker's acknowledgement for custody.
     Who each meter is stands in the outbox's notes, so that a replaced meter is noticed as far as the
     outbox outlives the process. `sync_ms`: how long a frame may wait until it is durable; events and alarms
-    do not wait. `adapter`: the broker is a concentrator's. All of time goes through gateway.clock.
+    do not wait. `commands`: takes those of the meters' owners; None: nobody commands. `adapter`: the broker
+    is a concentrator's. All of time goes through gateway.clock.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Gateway:
         log: "Log",
         credential: "bytes | None" = None,
         sync_ms: int = SYNC_MS,
+        commands: "Commands | None" = None,
         adapter: bool = False,
     ) -> None:
         self.name = name
@@ -66,6 +69,9 @@ class Gateway:
             self.supervisor.add(meter.settings.name, meter.run).on_change = self._show
         self._broker = Worker("broker", self.sender.run, log)
         self._storage = Worker("outbox", self._store, log)
+        self.commands = commands
+        if commands is not None:
+            commands.serve(self.sender, self.meters)
         self._concentrator: Concentrator | None = None
         outbox.on_append = self._appended
 
@@ -78,8 +84,9 @@ class Gateway:
         """Until cancelled; then ends the meters' sessions, sends what is left in the outbox if that goes
         fast, syncs it, and leaves the broker."""
         self.sender.set_status(None, _status("online"))
-        sending = asyncio.create_task(self._broker.run())
-        storing = asyncio.create_task(self._storage.run())
+        others = [asyncio.create_task(worker.run()) for worker in (self._broker, self._storage)]
+        if self.commands is not None:
+            others.append(asyncio.create_task(Worker("commands", self.commands.run, self._log).run()))
         try:
             await self.supervisor.run()
         finally:
@@ -91,9 +98,9 @@ class Gateway:
             except Expired:
                 pass
             finally:
-                sending.cancel()
-                storing.cancel()
-                await asyncio.gather(sending, storing, return_exceptions=True)
+                for task in others:
+                    task.cancel()
+                await asyncio.gather(*others, return_exceptions=True)
                 try:
                     await self.outbox.sync()
                 except OutboxError as error:
@@ -170,6 +177,8 @@ class Gateway:
         return status
 
     def _show(self) -> None:
+        if self.commands is not None:
+            self.commands.look()
         for meter, worker in zip(self.meters, self.supervisor.workers):  # noqa: B905 - MicroPython's zip has no strict
             self._show_one(meter, worker.state, worker.reason, worker.since_ms)
 
