@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Gateway", "MeterSettings", "last_will"]
 
-# How long what is left in the outbox may take to go when the gateway ends.
-_DRAIN_MS = const(2000)
+# How long what is left in the outbox may take to go when the gateway ends. With 2 s for the meters' sessions
+# (meter_task) and 1 s for the broker's it has ended within 5 s, whatever hangs.
+_DRAIN_MS = const(1500)
 # How long frames may wait to become durable; those of events and alarms do not wait.
 SYNC_MS = const(10000)
 
@@ -93,6 +94,7 @@ class Gateway:
             for meter in self.meters:
                 self._show_one(meter, "stopped", "", clock.utc_ms())
             self.sender.set_status(None, _status("stopped"))
+            self._urgent.set()  # what can't be sent any more is on disk at least
             try:
                 await clock.wait_for_ms(self.sender.drained(), _DRAIN_MS)
             except Expired:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Work = tuple[int, int, Callable[[Any], Awaitable[None]], Any]  # priority, kind, what to call with what
 
-_CLOSE_MS = const(3000)
+_CLOSE_MS = const(2000)
 _LOOK_AGAIN_MS = const(60000)
 # To end a session and begin another takes about as long.
 _WORTH_RELEASING_MS = const(1000)

@@ -20,6 +20,7 @@ from ..errors import BrokerError
 
 _KEEPALIVE_S = 30
 _ANSWER_S = 10
+_LEAVE_S = 1
 # Receipts and commands that wait to be looked at; they are repeated until they are answered, so the
 # oldest may go when there are more.
 _INCOMING_LIMIT = 256
@@ -126,8 +127,10 @@ class MqttBroker(Broker):
             if not listener.cancelled():
                 listener.exception()  # whoever used the connection knows it already
         if client is not None:
-            with contextlib.suppress(aiomqtt.MqttError, OSError):
-                await client.__aexit__(None, None, None)
+            # A broker that hangs is left without a word.
+            with contextlib.suppress(aiomqtt.MqttError, OSError, TimeoutError):
+                async with asyncio.timeout(_LEAVE_S):
+                    await client.__aexit__(None, None, None)
 
     def _connected(self) -> aiomqtt.Client:
         if self._client is None or self._listener is None:
