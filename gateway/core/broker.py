@@ -4,10 +4,12 @@
 class Broker:
     """Long-lived; each `connect` makes one new connection. Who reconnects is the supervisor.
 
-    `certificate_ms`: when the certificate ends that the broker showed last (UTC), None where that is not known.
+    `certificate_ms`: when the certificate ends that the broker showed last (UTC), None where that is not
+    known. `dropped`: messages that came faster than they were received, and gave way.
     """
 
     certificate_ms: "int | None" = None
+    dropped = 0
 
     def concern(self) -> str:
         """What a person has to know of a connection that works; "" for nothing."""

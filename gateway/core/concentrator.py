@@ -133,6 +133,7 @@ class Concentrator:
             "strangers": strangers + (receiver.strangers if receiver is not None else 0),
             "full": full + (receiver.full if receiver is not None else 0),
             "lost": self.lost,
+            "dropped": self._broker.dropped,
         }
 
     def _ready(self) -> Receiver:

@@ -9,7 +9,14 @@ from ..drivers.mep.security import AUTO, TLS, Security, TlsMemory
 from . import config
 from .config_fields import duration_text
 from .meter_access import read_key, read_password
+from .roles import described
 from .tls_memory import TlsMeters, state_dir
+
+ROLES = {
+    "both": "which reads its meters for the cloud",
+    "adapter": "an adapter, which reads its meters for a concentrator",
+    "concentrator": "a concentrator, which forwards for adapters",
+}
 
 
 def summary(path: Path) -> list[str]:
@@ -18,16 +25,24 @@ def summary(path: Path) -> list[str]:
     broker = found.broker
     how = "with TLS" if broker.tls else "without encryption"
     who = f" as {broker.username}" if broker.username else ""
+    role = found.gateway.role
+    receiver = "concentrator" if role == "adapter" else "cloud"
     until = {
-        "cloud": "the cloud's receipt, which proves the shared credential",
+        "cloud": f"the {receiver}'s receipt, which proves the shared credential",
         "broker": "the broker's acknowledgement",
     }[broker.custody]
     tls_meters = TlsMeters(state_dir(found.gateway.state_dir))
     lines = [
         f"{path} is sound",
-        f"gateway {found.gateway.id}",
+        f"gateway {found.gateway.id}, {ROLES[role]}",
         f"  publishes to {broker.host}:{broker.port} {how}{who}, and keeps each frame until {until}",
     ]
+    if found.local is not None:
+        local = found.local
+        how = "with TLS" if local.tls else "without encryption"
+        who = f" as {local.username}" if local.username else ""
+        lines.append(f"  serves adapters on {local.host}:{local.port} {how}{who}:")
+        lines += described(local)
     for meter in found.meter:
         about = f"meter {meter.name} on {meter.port}, {meter.protocol} at {meter.baud} baud"
         if meter.password_file is not None:

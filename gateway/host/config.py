@@ -12,82 +12,49 @@ import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from ..drivers.optical.meter import LAST_USER_ID, USER, USER_ID
 from ..drivers.optical.services import is_rate
 from ..errors import ConfigurationError
 from ..transmission import model
+from .config_broker import BrokerSection, LocalSection
+from .config_broker import contradictions as broker_contradictions
 from .config_fields import (
-    BrokerUrl,
-    CaFile,
     Duration,
+    Finding,
     KeyFile,
     MeterId,
     PasswordFile,
     Port,
     ProfileInterval,
-    SecretFile,
+    Section,
     StateDir,
     TimesOfDay,
     TopicLevel,
     host_name,
-    is_loopback,
 )
 from .links import DEFAULT_BAUD
 from .toml_lines import field_lines, nearest_line
 
-PLAIN_CONSENT = "yes, without encryption"
 
-# Where in the file, and why.
-Finding = tuple[tuple[str | int, ...], str]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
-
-
-class GatewaySection(_Section):
+class GatewaySection(Section):
     id: TopicLevel = Field(
         default_factory=host_name, description="name of this gateway; default: the host's name"
+    )
+    role: Literal["both", "adapter", "concentrator"] = Field(
+        default="both",
+        description='"adapter": reads meters for a concentrator, whose local broker is [broker]; '
+        '"concentrator": forwards for the adapters on [local]; "both": reads meters for the cloud, '
+        "and forwards where there is a [local]",
     )
     state_dir: StateDir | None = Field(
         default=None, description="directory for what it has to know after a restart"
     )
 
 
-class BrokerSection(_Section):
-    url: BrokerUrl = Field(description="mqtts://host:port or mqtt://host:port")
-    username: str | None = None
-    password_file: SecretFile | None = None
-    ca_file: CaFile | None = Field(default=None, description="PEM; default: the system's certificates")
-    allow_plain: Literal["yes, without encryption"] | None = Field(
-        default=None, description=f'"{PLAIN_CONSENT}" lets mqtt:// go beyond this machine'
-    )
-    custody: Literal["cloud", "broker"] = Field(
-        default="cloud", description="who must have stored a frame before the gateway forgets it"
-    )
-    credential_file: SecretFile | None = Field(
-        default=None,
-        description="secret shared with the cloud, which proves its receipts; default: the broker's password",
-    )
-
-    @property
-    def host(self) -> str:
-        return urlsplit(self.url).hostname or ""
-
-    @property
-    def tls(self) -> bool:
-        return self.url.startswith("mqtts:")
-
-    @property
-    def port(self) -> int:
-        return urlsplit(self.url).port or (8883 if self.tls else 1883)
-
-
-class OutboxSection(_Section):
+class OutboxSection(Section):
     """What waits on disk until the cloud has it."""
 
     size_mb: int = Field(
@@ -98,7 +65,7 @@ class OutboxSection(_Section):
     )
 
 
-class ScheduleSection(_Section):
+class ScheduleSection(Section):
     """How often each kind is read, aligned to the clock; "off" for never."""
 
     present: Duration = Field(default=10_000, description="present values")
@@ -120,7 +87,7 @@ class ScheduleSection(_Section):
         return {model.KIND_NAMES.index(name): value for name, value in named.items() if value is not None}
 
 
-class MeterSection(_Section):
+class MeterSection(Section):
     name: TopicLevel = Field(description="what logs and messages call the meter")
     port: Port = Field(description="/dev/ttyUSB0 or tcp://host:port")
     protocol: Literal["mep", "optical"] = Field(default="mep", description="what is spoken on the port")
@@ -181,15 +148,43 @@ class MeterSection(_Section):
         return self.schedule.mbus if asked else 0
 
 
-class Configuration(_Section):
+class Configuration(Section):
     gateway: GatewaySection = Field(default_factory=GatewaySection)
     broker: BrokerSection
     outbox: OutboxSection = OutboxSection()
-    meter: list[MeterSection] = Field(min_length=1)
+    local: LocalSection | None = Field(
+        default=None, description="broker of adapters, for which this gateway is the concentrator"
+    )
+    meter: list[MeterSection] = []
 
 
 def load(path: Path) -> Configuration:
     """The configuration in `path`; raises ConfigurationError with all that is wrong, a line for each."""
+    text, data = _parsed(path)
+    found = [*_contradictions(data)]
+    try:
+        configuration = Configuration.model_validate(data, context={"base": path.parent})
+    except ValidationError as error:
+        found += _findings(error)
+    else:
+        if not found:
+            return configuration
+    raise ConfigurationError(_listed(path, field_lines(text), found))
+
+
+def load_gateway(path: Path) -> GatewaySection:
+    """Only what tells where the running gateway is found: whoever may not read keys can ask it, too. Raises
+    ConfigurationError."""
+    text, data = _parsed(path)
+    try:
+        return GatewaySection.model_validate(data.get("gateway", {}), context={"base": path.parent})
+    except ValidationError as error:
+        found = [(("gateway", *where), reason) for where, reason in _findings(error)]
+        raise ConfigurationError(_listed(path, field_lines(text), found)) from None
+
+
+def _parsed(path: Path) -> tuple[str, dict[str, Any]]:
+    """The file's text, and what it says."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -201,20 +196,15 @@ def load(path: Path) -> Configuration:
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: is no text in UTF-8 (byte {error.start})") from None
     try:
-        data = tomllib.loads(text)
+        return text, tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: is no valid TOML: {error}") from None
-    found = [*_contradictions(data)]
-    try:
-        configuration = Configuration.model_validate(data, context={"base": path.parent})
-    except ValidationError as error:
-        for problem in error.errors(include_url=False, include_input=False):
-            where = tuple(part for part in problem["loc"] if isinstance(part, str | int))
-            found.append((where, _reason_of(where, problem["type"], problem["msg"])))
-    else:
-        if not found:
-            return configuration
-    raise ConfigurationError(_listed(path, field_lines(text), found))
+
+
+def _findings(error: ValidationError) -> Iterator[Finding]:
+    for problem in error.errors(include_url=False, include_input=False):
+        where = tuple(part for part in problem["loc"] if isinstance(part, str | int))
+        yield where, _reason_of(where, problem["type"], problem["msg"])
 
 
 def json_schema() -> dict[str, Any]:
@@ -225,9 +215,7 @@ def json_schema() -> dict[str, Any]:
 def _contradictions(data: dict[str, Any]) -> Iterator[Finding]:
     """What is wrong between fields. It looks at the file as it is, because pydantic would tell this only
     once every single field is right."""
-    broker = data.get("broker")
-    if isinstance(broker, dict):
-        yield from _broker_contradictions(broker)
+    yield from broker_contradictions(data)
     meters = data.get("meter")
     if not isinstance(meters, list):
         return
@@ -280,37 +268,6 @@ def _protocol_contradictions(meter: dict[str, Any]) -> Iterator[tuple[str, str]]
             yield field, f'is only for a meter with protocol = "{other}"'
 
 
-def _broker_contradictions(broker: dict[str, Any]) -> Iterator[Finding]:
-    url = broker.get("url")
-    consent = broker.get("allow_plain")
-    try:
-        parts = urlsplit(url) if isinstance(url, str) else None
-    except ValueError:
-        parts = None
-    if (
-        parts
-        and parts.scheme == "mqtt"
-        and parts.hostname
-        and not is_loopback(parts.hostname)
-        and not consent
-    ):
-        yield (
-            ("broker", "url"),
-            f"mqtt:// sends readings and password to {parts.hostname} without encryption: use mqtts://, "
-            f'or say allow_plain = "{PLAIN_CONSENT}"',
-        )
-    if parts and parts.scheme == "mqtt" and "ca_file" in broker:
-        yield ("broker", "ca_file"), "has no use without TLS: change url to mqtts://, or leave ca_file out"
-    if "password_file" in broker and "username" not in broker:
-        yield ("broker", "password_file"), "needs a username"
-    if broker.get("custody", "cloud") == "cloud" and not {"credential_file", "password_file"} & set(broker):
-        yield (
-            ("broker", "credential_file"),
-            "is missing: the cloud's receipts are checked with a secret that it shares with this gateway, by "
-            'default the broker\'s password; with a plain broker and no cloud, set custody = "broker"',
-        )
-
-
 def _listed(path: Path, lines: dict[tuple[str | int, ...], int], found: list[Finding]) -> str:
     ordered = sorted((nearest_line(lines, where) or 0, _written(where), reason) for where, reason in found)
     return "\n".join(
@@ -324,8 +281,6 @@ def _reason_of(where: tuple[str | int, ...], kind: str, message: str) -> str:
         return "is missing"
     if kind == "extra_forbidden":
         return _unknown(where)
-    if kind == "too_short":
-        return "is missing: at least one [[meter]] is needed"
     return message.removeprefix("Value error, ")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema
 
 from ..errors import ConfigurationError
 from .links import parse_port
@@ -29,7 +29,12 @@ _TIMES_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)
 # One level of an MQTT topic (MQTT 3.1.1, 4.7), and readable in logs and file names.
 _TOPIC_LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
-PLAIN_CONSENT = "yes, without encryption"
+# Where in the file, and why.
+Finding = tuple[tuple[str | int, ...], str]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
 def parse_duration(text: object) -> int:

@@ -34,7 +34,9 @@ class MqttBroker(Broker):
 
     `tls`: a context, or None for plain MQTT. `read_password`: asked at each connection, so that a wrong
     password can be put right meanwhile; may raise ConfigurationError. `will`: topic and payload that the
-    broker publishes, retained, when this client vanishes.
+    broker publishes, retained, when this client vanishes. `session`: the broker is to keep subscriptions, and
+    what comes meanwhile, from one connection to the next. `incoming_limit`: messages that may wait to be
+    looked at; `dropped` counts those that gave way.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class MqttBroker(Broker):
         username: str | None = None,
         read_password: Callable[[], str] | None = None,
         will: tuple[str, bytes] | None = None,
+        session: bool = False,
+        incoming_limit: int = _INCOMING_LIMIT,
     ) -> None:
         self.name = f"the MQTT broker {host}:{port}"
         self.dropped = 0
@@ -57,6 +61,8 @@ class MqttBroker(Broker):
         self._username = username
         self._read_password = read_password
         self._will = will
+        self._session = session
+        self._incoming_limit = incoming_limit
         self._client: aiomqtt.Client | None = None
         self._listener: asyncio.Task[None] | None = None
         self._incoming: deque[tuple[str, bytes]] = deque()
@@ -71,7 +77,7 @@ class MqttBroker(Broker):
             password=self._read_password() if self._read_password else None,
             identifier=self._client_id,
             will=aiomqtt.Will(self._will[0], self._will[1], qos=1, retain=True) if self._will else None,
-            clean_session=True,  # what must not be lost is in the outbox, not in the broker
+            clean_session=not self._session,  # what must not be lost is in the outbox, not in the broker
             keepalive=_KEEPALIVE_S,
             timeout=_ANSWER_S,
             tls_context=self._tls,
@@ -90,7 +96,7 @@ class MqttBroker(Broker):
         """Ends with the library's error when the connection is lost."""
         try:
             async for message in client.messages:
-                if len(self._incoming) == _INCOMING_LIMIT:
+                if len(self._incoming) == self._incoming_limit:
                     self._incoming.popleft()
                     self.dropped += 1
                 if isinstance(message.payload, bytes):

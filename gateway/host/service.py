@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,14 +14,19 @@ from ..core.gateway import Gateway, last_will
 from ..core.meter_task import MeterSettings
 from ..errors import ConfigurationError
 from . import config
+from .config_broker import BrokerLink, LocalSection
 from .links import parse_port
 from .logs import log
 from .meter_access import MeterAccess, OpticalAccess, mep_access
 from .mqtt import MqttBroker
 from .outbox_dir import opened, outbox_dir
+from .roles import serve
 from .secret_files import read_secret
 from .signals import ending
 from .tls import tls_context
+
+# Messages of adapters that may wait to be looked at.
+_FROM_ADAPTERS = 1024
 
 
 async def run(path: Path, recordings: Path | None = None) -> None:
@@ -49,8 +55,13 @@ async def run(path: Path, recordings: Path | None = None) -> None:
             log,
             _credential(settings),
             settings.outbox.sync,
+            adapter=settings.gateway.role == "adapter",
         )
-        log("info", f"gateway {settings.gateway.id} starts with {len(meters)} meter{'s' * (len(meters) > 1)}")
+        if settings.local is not None:
+            serve(gateway, _local_broker(settings.gateway.id, settings.local), settings.local)
+        log(
+            "info", f"gateway {settings.gateway.id} starts with {len(meters)} meter{'s' * (len(meters) != 1)}"
+        )
         running = asyncio.create_task(gateway.run())
         waiting = asyncio.create_task(ended.wait())
         await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
@@ -94,16 +105,34 @@ def _meter(section: config.MeterSection, access: MeterAccess) -> MeterSettings:
 
 def _broker(settings: config.Configuration) -> MqttBroker:
     section = settings.broker
-    password_file = section.password_file
     return MqttBroker(
         section.host,
         section.port,
         settings.gateway.id,
         tls=tls_context(section.ca_file) if section.tls else None,
         username=section.username,
-        read_password=(lambda: _text(password_file)) if password_file else None,
-        will=last_will(settings.gateway.id),
+        read_password=_password(section),
+        will=last_will(settings.gateway.id, settings.gateway.role == "adapter"),
     )
+
+
+def _local_broker(name: str, section: LocalSection) -> MqttBroker:
+    """The broker keeps for us what other makers' adapters publish while we are away."""
+    return MqttBroker(
+        section.host,
+        section.port,
+        name,
+        tls=tls_context(section.ca_file) if section.tls else None,
+        username=section.username,
+        read_password=_password(section),
+        session=True,
+        incoming_limit=_FROM_ADAPTERS,
+    )
+
+
+def _password(section: BrokerLink) -> Callable[[], str] | None:
+    file = section.password_file
+    return (lambda: _text(file)) if file else None
 
 
 def _credential(settings: config.Configuration) -> bytes | None:

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.core import schedule
 from gateway.errors import ConfigurationError
-from gateway.host import check, config, config_fields
+from gateway.host import check, config, config_broker, config_fields
 from gateway.host.secret_files import find_secret, read_secret
 from gateway.host.toml_lines import field_lines
 from gateway.transmission import model
@@ -198,7 +198,7 @@ def test_plain_mqtt_beyond_this_machine_needs_consent_in_words(directory: Path):
     assert "without encryption" in fault
     (fault,) = faults(directory, remote.replace("[[meter]]", 'allow_plain = "yes"\n[[meter]]'))
     assert "allow_plain" in fault
-    consent = f'allow_plain = "{config.PLAIN_CONSENT}"\n[[meter]]'
+    consent = f'allow_plain = "{config_broker.PLAIN_CONSENT}"\n[[meter]]'
     assert load(directory, remote.replace("[[meter]]", consent)).broker.host == "broker.example"
     assert load(directory, remote.replace("mqtt:", "mqtts:")).broker.tls
 
@@ -227,7 +227,10 @@ def test_the_brokers_password_is_the_credential_unless_another_is_named(director
 
 
 def test_no_meter_no_broker_no_file_no_toml(directory: Path):
-    assert faults(directory, "") == ["broker: is missing", "meter: is missing"]
+    assert faults(directory, "") == [
+        "broker: is missing",
+        "meter: is missing: at least one [[meter]] is needed",
+    ]
     with pytest.raises(ConfigurationError, match="there is no such file"):
         config.load(directory / "absent.toml")
     (fault,) = faults(directory, "[broker\n")
@@ -245,7 +248,7 @@ def test_wrong_shapes_are_faults_not_crashes(directory: Path):
 
 def test_schema_names_every_section(directory: Path):
     schema = json.loads(json.dumps(config.json_schema()))
-    assert set(schema["properties"]) == {"gateway", "broker", "outbox", "meter"}
+    assert set(schema["properties"]) == {"gateway", "broker", "local", "outbox", "meter"}
 
 
 def test_lines_of_fields():
@@ -400,4 +403,4 @@ class TestDocumentation:
         }
         definitions = config.json_schema()["$defs"].values()
         known = {name for definition in definitions for name in definition["properties"]}
-        assert named == known - {"schedule"}
+        assert named == known - {"schedule", "adapter"}
