@@ -5,6 +5,8 @@ from ._compat import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .errors import AuthenticationError
+
 
 class Meter:
     """A meter on one of its ports, as drivers offer it (docs/architecture.md, "The way of a reading").
@@ -15,13 +17,21 @@ class Meter:
     called without arguments, from the event loop, each time the meter signals an alert. `resyncs`
     counts how often the meter gave the driver a new sequence number, which a MEP server also does
     when its table dimensions change (MEP guide, chapter 4, "Dynamic Sizing of Tables"); None where
-    the port has no such sign.
+    the port has no such sign. `security` names what guards the answers, "" before that is settled; `proven`:
+    the meter has taken our key on this connection; `refusal`: it has refused it, which is not asked again.
     """
 
     max_read = 0
     authenticated = False
     resyncs: "int | None" = None
+    security = ""
+    proven = False
+    refusal: "AuthenticationError | None" = None
     on_alert: "Callable[[], None] | None" = None
+
+    def traffic(self) -> "tuple[int, int, int]":
+        """Of this connection: exchanges begun, those answered, and requests sent for them, again or not."""
+        return 0, 0, 0
 
     async def read(self, table: int, offset: "int | None" = None, count: "int | None" = None) -> bytes:
         """`count` bytes of `table` from `offset`; without both, the whole table.

@@ -4,6 +4,7 @@ from pty_link import PtyLink
 
 from gateway._compat import TYPE_CHECKING
 from gateway.drivers.mep.meter import MepMeter
+from gateway.drivers.refused import RefusedSecret
 
 if TYPE_CHECKING:
     from gateway.drivers.mep.security import Security
@@ -14,6 +15,11 @@ class MepOpener:
         self._port = port
         self._security = security
         self._baud = baud
+        self._refused = RefusedSecret()
 
     async def open(self) -> MepMeter:
-        return MepMeter(PtyLink(self._port, self._baud), self._security, self._baud)
+        security = self._security
+        security.hesitant = self._refused.check(security.key)
+        meter = MepMeter(PtyLink(self._port, self._baud), security, self._baud)
+        self._refused.follow(security.key, meter)
+        return meter

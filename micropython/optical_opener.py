@@ -4,7 +4,7 @@ from pty_link import PtyLink
 
 from gateway.drivers.optical.client import BASE_BAUD
 from gateway.drivers.optical.meter import OpticalMeter
-from gateway.drivers.optical.refused import RefusedPassword
+from gateway.drivers.refused import RefusedSecret
 
 
 class OpticalOpener:
@@ -17,7 +17,7 @@ class OpticalOpener:
         self._user_id = user_id
         self._user = user
         self._log_off = log_off
-        self._refused = RefusedPassword()
+        self._refused = RefusedSecret()
 
     async def open(self) -> OpticalMeter:
         self._refused.check(self._password)

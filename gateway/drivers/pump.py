@@ -7,7 +7,7 @@ import asyncio
 
 from .. import clock
 from .._compat import TYPE_CHECKING, const
-from ..errors import Expired, GatewayError, LinkError
+from ..errors import Expired, GatewayError, LinkError, Refused
 from . import events
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Pump:
     """`baud`: the line's rate; `response_ms`: the machine's time-out from a request's last byte to the
     answer's first two; `spacing_ms`: the least time between requests; `largest`: bytes of the largest
     frame; `on_alert`: called for every alert; `within_ms`: how long bytes of one frame may be apart.
+    `exchanges`, `answers`, `sent`: see Meter.traffic.
     """
 
     def __init__(
@@ -84,6 +85,9 @@ class Pump:
         self._answer_by = now
         self._give_up_at = now
         self._request_ms = 0  # what a sending takes
+        self.exchanges = 0
+        self.answers = 0
+        self.sent = 0
 
     async def exchange(self, message: bytes) -> bytes:
         """The machine's answer to `message`; raises its error, or LinkError.
@@ -93,14 +97,17 @@ class Pump:
         if self._reader is None:
             self._reader = asyncio.create_task(self._receive())
         self._machine.begin(message)
+        self.exchanges += 1
         self._idle = False
         event: Event = (events.SEND, None)
         try:
             while True:
                 kind, value = event
                 if kind == events.ANSWER:
+                    self.answers += 1
                     return bytes(value)
                 if kind == events.FAILED:
+                    self.answers += isinstance(value, Refused)
                     raise value
                 if kind == events.SEND:
                     await self._settle()
@@ -119,6 +126,9 @@ class Pump:
         finally:
             self._machine.abandon()
             self._idle = True
+
+    def traffic(self) -> "tuple[int, int, int]":
+        return self.exchanges, self.answers, self.sent
 
     async def set_baud(self, rate: int) -> None:
         """Go on at another rate, between two exchanges; raises LinkError."""
@@ -172,6 +182,7 @@ class Pump:
         self._pending.clear()
         frame = self._machine.output()
         self._request_ms = self._line_ms(len(frame)) + _TURN_MS
+        self.sent += 1
         sent_at = await self._write(frame)
         self._answer_by = sent_at + self._response_ms
         self._give_up_at = sent_at + self._patience_ms

@@ -13,7 +13,7 @@ from ..drivers.mep.security import DIGEST, MODES, Security, TlsMemory
 from ..drivers.optical.client import BASE_BAUD
 from ..drivers.optical.meter import USER, USER_ID, OpticalMeter
 from ..drivers.optical.password import parse_password
-from ..drivers.optical.refused import RefusedPassword
+from ..drivers.refused import RefusedSecret
 from ..errors import ConfigurationError
 from ..meter import Meter
 from .links import DEFAULT_BAUD, Port
@@ -102,13 +102,19 @@ class MepAccess(MeterAccess):
         self._mode = security
         self._level = level
         self._memory = memory or TlsMemory()
+        self._refused = RefusedSecret()
         key, form = read_key(key_file)
         self.secret_form = f"the key is written as {form}"
         self._security(key)
 
     async def open(self) -> MepMeter:
-        security = self._security(read_key(self._key_file)[0])
-        return MepMeter(await self._link(self._baud), security, self._baud)
+        """Also raises AuthenticationError: a key that was refused is not tried again for a while."""
+        key = read_key(self._key_file)[0]
+        security = self._security(key)
+        security.hesitant = self._refused.check(key)
+        meter = MepMeter(await self._link(self._baud), security, self._baud)
+        self._refused.follow(key, meter)
+        return meter
 
     def _security(self, key: bytes) -> Security:
         return Security(key, self._mode, _make_tls, self._level, self._memory)
@@ -167,7 +173,7 @@ class OpticalAccess(MeterAccess):
         self._user_id = user_id
         self._user = user
         self._log_off = log_off
-        self._refused = RefusedPassword()
+        self._refused = RefusedSecret()
 
     async def open(self) -> OpticalMeter:
         """Also raises AuthenticationError: a password that was refused is not tried again for a while."""

@@ -448,15 +448,15 @@ class MeterTest(unittest.TestCase):
 
         self.run_with(scenario)
 
-    def test_a_wrong_key_is_tried_three_times_and_then_once_a_read(self):
+    def test_a_wrong_key_is_tried_three_times_and_not_again_on_that_connection(self):
         async def scenario(meter, link, far):
-            far.script = [lambda frame: REFUSAL] * 4
+            far.script = [lambda frame: REFUSAL] * 3
             error = await self.raised(AuthenticationError, meter.read(23, 0, 9))
             self.assertIn("refused the key", str(error))
             self.assertEqual(len(link.sent), 3)
-            await self.raised(AuthenticationError, meter.read(23, 0, 9))
-            self.assertEqual(len(link.sent), 4)
-            self.assertEqual(await meter.read(23, 0, 9), b"registers")
+            self.assertIs(await self.raised(AuthenticationError, meter.read(23, 0, 9)), error)
+            self.assertEqual(len(link.sent), 3)
+            self.assertEqual(meter.traffic(), (1, 0, 3))
 
         self.run_with(scenario)
 

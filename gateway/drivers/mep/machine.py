@@ -5,7 +5,7 @@
     READY      output                              WAITING    (the frame)
     WAITING    00, authenticated                   IDLE       ANSWER
                0C, authenticated                   READY      SEND: anew, with the meter's number
-               0B                                  READY      SEND: the same bytes, or once anew with a proven key
+               0B                                  READY      SEND: the same bytes, once anew if proven
                another code, authenticated         IDLE       FAILED: Refused
                digest does not fit                 WAITING    IGNORED
                nothing                             READY      SEND: first the same bytes, then anew
@@ -55,10 +55,10 @@ _AFTER_RESYNC = (1, 0, 1)
 _MAX_STANDS = const(3)
 # 0B comes once in a while on a good line, and each time counts as an alarm at the meter.
 _MAX_REFUSALS = const(3)
-# A request that noise has damaged is refused too. Where noise has been seen it takes more to believe that the key
-# is wrong, and a lot where the key was proven. The refusals themselves tell: their digest runs over the request
-# as the meter heard it (table 2.5, appendix A), so to the same bytes they are the same, unless noise has damaged
-# these, each time differently.
+# A request that noise has damaged is refused too. Where noise has been seen it takes more to believe that the
+# key is wrong, and a lot where the key was proven. The refusals themselves tell: their digest runs over the
+# request as the meter heard it (table 2.5, appendix A), so to the same bytes they are the same, unless noise
+# has damaged these, each time differently.
 _MAX_REFUSALS_IN_NOISE = const(8)
 _MAX_REFUSALS_OF_THE_RIGHT_KEY = const(24)
 
@@ -275,7 +275,7 @@ class Machine:
 
             return self._fail(key_refused())
         if self.proven and self._refusals == 1:
-            self._build()  # its number may be used up; after that the same bytes tell noise from a changed key
+            self._build()  # its number may be used up; from then on the same bytes tell noise from the key
         self._state = _READY
         return events.SEND, None
 

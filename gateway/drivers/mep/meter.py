@@ -3,7 +3,7 @@
 import asyncio
 
 from ..._compat import TYPE_CHECKING, const
-from ...errors import NoAnswer, ProtocolError, TableError
+from ...errors import AuthenticationError, NoAnswer, ProtocolError, TableError
 from ...meter import Meter
 from ..c1218 import read_message, table_data, table_name, write_message
 from ..read_size import ReadSize
@@ -43,6 +43,17 @@ class MepMeter(Meter):
         self.resyncs = self._port.resyncs
         self._size = ReadSize(self.max_read)
         self._turn = asyncio.Lock()
+
+    @property
+    def security(self) -> str:  # type: ignore[override]
+        return self._port.security
+
+    @property
+    def proven(self) -> bool:  # type: ignore[override]
+        return self._port.proven
+
+    def traffic(self) -> "tuple[int, int, int]":
+        return self._port.traffic()
 
     async def read(self, table: int, offset: "int | None" = None, count: "int | None" = None) -> bytes:
         if count is None:
@@ -116,8 +127,13 @@ class MepMeter(Meter):
 
     async def _exchange(self, message: bytes, patient: bool = True) -> bytes:
         port = self._port
+        if self.refusal is not None:
+            raise self.refusal
         try:
             return await port.exchange(message, patient)
+        except AuthenticationError as error:
+            self.refusal = error
+            raise
         finally:
             self.resyncs = port.resyncs
             if port.max_read != self.max_read:

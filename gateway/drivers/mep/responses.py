@@ -21,9 +21,9 @@ def tls_stands(request: bytes) -> MeterError:
 
 def key_refused() -> MeterError:
     return AuthenticationError(
-        "the meter refused the key again and again (answer %02X). Each time counts as an alarm at the meter, so "
-        "it is not tried on and on. Is it this meter's key, whole, and as the utility wrote it? A port that is "
-        "set to TLS refuses all others too" % AUTHENTICATION_FAILURE
+        "the meter refused the key again and again (answer %02X). Each time counts as an alarm at the meter, "
+        "so it is not tried on and on. Is it this meter's key, whole, and as the utility wrote it? A port "
+        "that is set to TLS refuses all others too" % AUTHENTICATION_FAILURE
     )
 
 

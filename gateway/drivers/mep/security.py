@@ -55,7 +55,8 @@ class TlsMemory:
 
 class Security:
     """What is agreed about one meter: `mode`, `key` (16 bytes), `make_tls` (None: TLS can't be had here),
-    `level` (the key id, None for either), `memory`. Raises ConfigurationError when that contradicts itself.
+    `level` (the key id, None for either), `memory`. `hesitant`: the key was refused the last time, and is to
+    be offered once. Raises ConfigurationError when that contradicts itself.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Security:
         self.make_tls = make_tls
         self.level = level
         self.memory = memory
+        self.hesitant = False
 
 
 class SecuredPort:
@@ -108,6 +110,17 @@ class SecuredPort:
             largest=MAX_FRAME,
             on_alert=on_alert,
         )
+
+    @property
+    def security(self) -> str:
+        if not self._machine.proven:
+            return ""
+        if self._tls is not None:
+            return TLS
+        return RC4 if self._security.mode != DIGEST else DIGEST
+
+    def traffic(self) -> "tuple[int, int, int]":
+        return self._pump.traffic()
 
     @property
     def resyncs(self) -> "int | None":
@@ -223,11 +236,15 @@ class SecuredPort:
         if security.level is not None:
             levels = (security.level,)
         self._tls = self._machine = TlsMachine(security.make_tls, security.key, levels)
+        if security.hesitant:
+            self._machine.hesitate()
         self.max_read = MAX_MESSAGE - TLS_OVERHEAD - READ_OVERHEAD  # 443
         self.max_write = MAX_MESSAGE - TLS_OVERHEAD - WRITE_OVERHEAD
 
     def _use_rc4(self) -> None:
         self._tls = None
         self._machine = Machine(self._security.key, self._security.mode != DIGEST)
+        if self._security.hesitant:
+            self._machine.hesitate()
         self.max_read = MAX_MESSAGE - DIGEST_BYTES - READ_OVERHEAD  # 465
         self.max_write = MAX_MESSAGE - SECURITY_OVERHEAD - WRITE_OVERHEAD

@@ -66,6 +66,9 @@ class Client:
     def is_open(self) -> bool:
         return self._session.state == OPEN and clock.monotonic_ms() < self._dead_at - _DYING_MS
 
+    def traffic(self) -> "tuple[int, int, int]":
+        return self._pump.traffic()
+
     async def open(self) -> None:
         """Begin a session unless there is one. Raises AuthenticationError, Refused, NoAnswer, ProtocolError
         and LinkError."""

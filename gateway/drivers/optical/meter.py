@@ -69,10 +69,15 @@ class OpticalMeter(Meter):
         self._turn = asyncio.Lock()
         self._follow()
 
+    security = "optical"
+
     @property
-    def refusal(self) -> "AuthenticationError | None":
+    def refusal(self) -> "AuthenticationError | None":  # type: ignore[override]
         """Why the meter does not let this password in; it is not asked again."""
         return self._client.refusal
+
+    def traffic(self) -> "tuple[int, int, int]":
+        return self._client.traffic()
 
     async def read(self, table: int, offset: "int | None" = None, count: "int | None" = None) -> bytes:
         if count is None:

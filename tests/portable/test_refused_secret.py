@@ -1,0 +1,104 @@
+"""A key or password that the meter refuses: offered three times, then once an hour, another one at once."""
+
+import asyncio
+import unittest
+
+from gateway.core.supervisor import Supervisor
+from gateway.drivers.mep.meter import MepMeter
+from gateway.drivers.mep.security import Security
+from gateway.drivers.refused import RefusedSecret
+from gateway.errors import AuthenticationError, LinkError
+from gateway.meter import Meter
+from tests.fake_clock import FakeClock
+
+HOUR = 3600000
+KEY = b"0123456789abcdef"
+OTHER = b"fedcba9876543210"
+REFUSAL = b"\0\1\x0b"
+
+
+class RefusingLink:
+    """A line to a meter that refuses whatever it is asked."""
+
+    def __init__(self, offered):
+        self.offered = offered
+        self.answers = []
+        self.news = asyncio.Event()
+
+    async def write(self, data):
+        self.offered.append(data)
+        self.answers.append(REFUSAL)
+        self.news.set()
+
+    async def read(self):
+        while not self.answers:
+            self.news.clear()
+            await self.news.wait()
+        return self.answers.pop(0)
+
+    async def close(self):
+        pass
+
+
+class TestRefusedKey(unittest.TestCase):
+    def setUp(self):
+        self.clock = FakeClock(1_719_835_200_000)
+        self.clock.install()
+        self.offered = []
+        self.key = KEY
+        self.refused = RefusedSecret()
+        self.lines = []
+
+    def tearDown(self):
+        self.clock.uninstall()
+
+    async def work(self, worker):
+        security = Security(self.key)
+        security.hesitant = self.refused.check(self.key)
+        meter = MepMeter(RefusingLink(self.offered), security)
+        self.refused.follow(self.key, meter)
+        try:
+            await meter.read(1, 0, 4)
+        finally:
+            await meter.close()
+
+    def test_a_day_with_a_wrong_key(self):
+        async def main():
+            supervisor = Supervisor(lambda level, text: self.lines.append(text))
+            worker = supervisor.add("house", self.work)
+            running = asyncio.create_task(supervisor.run())
+            await self.clock.advance(HOUR - 60000)
+            self.assertEqual((worker.state, len(self.offered)), ("key-refused", 3))
+            await self.clock.advance(23 * HOUR)
+            self.assertTrue(3 + 22 <= len(self.offered) <= 3 + 23, len(self.offered))
+            self.assertEqual(len(self.lines), 1, self.lines)
+            count = len(self.offered)
+            self.key = OTHER
+            await self.clock.advance(60000)
+            self.assertEqual(len(self.offered), count + 3)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+        asyncio.run(main())
+
+    def test_one_that_was_taken_before_is_tried_again_sooner(self):
+        meter = Meter()
+        meter.proven = True
+        self.refused.follow(KEY, meter)
+        self.assertFalse(self.refused.check(KEY))
+        self.refused.follow(KEY, meter)
+        meter.refusal = AuthenticationError("refused")
+        self.assertFalse(self.refused.check(OTHER))
+        self.refused.follow(KEY, meter)
+        with self.assertRaises(AuthenticationError):
+            self.refused.check(KEY)
+        self.clock.monotonic += HOUR // 12
+        self.assertTrue(self.refused.check(KEY))
+
+    def test_a_connection_that_failed_otherwise_keeps_nobody_away(self):
+        class Gone(Meter):
+            async def read(self, table, offset=None, count=None):
+                raise LinkError("unplugged")
+
+        self.refused.follow(KEY, Gone())
+        self.assertFalse(self.refused.check(KEY))
