@@ -131,8 +131,12 @@ async def _head(ring: Ring, base: "int | None") -> "Head":
     return valid, last, number if base is None else _near(number, base)
 
 
-async def _part(tables: "Tables", ring: Ring, mark: bytes, head: "Head") -> "tuple[list[Entry], int, bool]":
+async def _part(
+    tables: "Tables", ring: Ring, mark: bytes, head: "Head", forever: bool
+) -> "tuple[list[Entry], int, bool]":
     """Entries behind the mark, how many are left behind these, whether the marked entry is still there."""
+    if forever and ring.ends_with(head, mark):
+        return [], 0, True
     first, number, known = await ring.unread(head, mark)
     limit = tables.meter.max_read
     count = min(number, ring.count - first, _AT_ONCE, max(1, limit // ring.size) if limit else number)
@@ -155,7 +159,7 @@ async def _part(tables: "Tables", ring: Ring, mark: bytes, head: "Head") -> "tup
     return entries, number - count, known
 
 
-async def _parts(tables: "Tables", rings: "list[Ring]", cursor: _Cursor) -> "Parts | None":
+async def _parts(tables: "Tables", rings: "list[Ring]", cursor: _Cursor, forever: bool) -> "Parts | None":
     """What each log has behind its mark, all of one moment: entries, whether the marks still stand, the
     number up to which nothing is missing (None: all), whether there is more, and the headers. None when the
     logs moved too much meanwhile."""
@@ -169,7 +173,7 @@ async def _parts(tables: "Tables", rings: "list[Ring]", cursor: _Cursor) -> "Par
     ends: list[int] = []
     more = False
     for i in range(len(rings)):
-        entries, left, known = await _part(tables, rings[i], cursor.marks[i], heads[i])
+        entries, left, known = await _part(tables, rings[i], cursor.marks[i], heads[i], forever)
         parts.append(entries)
         marks.append(known)
         if left:
@@ -245,7 +249,7 @@ async def _step(tables: "Tables", raw: "bytes | None") -> Step:
     rings, forever = await _logs(tables)
     for _ in range(_TRIES):
         cursor = _Cursor(raw)
-        found = await _parts(tables, rings, cursor)
+        found = await _parts(tables, rings, cursor, forever)
         if found is None:
             continue
         parts, marks, limit, more, heads = found

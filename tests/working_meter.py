@@ -1,0 +1,134 @@
+"""A virtual meter at work behind a good line of its own rate, read by the whole task and driver in virtual
+time: what went over the line, for which kind, and when what came into the outbox."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gateway import clock
+from gateway.core.memory_outbox import MemoryOutbox
+from gateway.core.meter_task import MeterSettings, MeterTask
+from gateway.core.supervisor import Supervisor
+from gateway.drivers.mep.meter import MepMeter
+from gateway.drivers.optical.meter import OpticalMeter
+from gateway.meter import Meter
+from gateway.simulator.meter import VirtualMeter
+from gateway.simulator.optical_session import OpticalKeys
+from gateway.transmission import frames
+from tests import virtual_loop
+from tests.faulty_lines import faulty_link
+
+START_MS = 1_720_000_000_000  # 2024-07-03T09:46:40Z
+KEY = bytes(range(0x30, 0x40))
+PASSWORD = b"a password with 20 b"
+
+
+@dataclass
+class Exchange:
+    """One message and its answer. `kind` -1: for no kind."""
+
+    kind: int
+    began_ms: int
+    ended_ms: int
+    sent: int
+    received: int
+
+
+class WorkingMeter:
+    """`port`: "mep" or "optical". All times are monotonic milliseconds since the begin."""
+
+    def __init__(self, firmware: str, port: str = "mep", baud: int = 9600, **options: Any) -> None:
+        self.port = port
+        self.baud = baud
+        self.exchanges: list[Exchange] = []
+        self.appended: list[tuple[int, int]] = []  # kind, when
+        self.outbox = MemoryOutbox(64_000_000)
+        self.log: list[str] = []
+        self._bytes = [0, 0]
+        self._firmware = firmware
+        self._options = options
+
+    @property
+    def now(self) -> int:
+        return clock.monotonic_ms() - self._begin
+
+    def run(self, script: "Callable[[], Awaitable[None]]", **settings: Any) -> None:
+        """Runs `script` beside the task."""
+        virtual_loop.run(lambda: self._run(script, settings), START_MS)
+
+    async def _run(self, script: "Callable[[], Awaitable[None]]", settings: "dict[str, Any]") -> None:
+        self._begin = clock.monotonic_ms()
+        self.meter = VirtualMeter(
+            KEY,
+            seed=7,
+            firmware=self._firmware,
+            start_ms=START_MS,
+            monotonic=lambda: self.now,
+            optical_keys=OpticalKeys(PASSWORD) if self.port == "optical" else None,
+            **self._options,
+        )
+        if self.port == "mep":
+            self.meter.set_baud(self.baud)
+        channel = self.meter.optical if self.port == "optical" else self.meter.ports[0]
+        async with faulty_link(channel, paced=True) as link:
+            self._count(link)
+            self.link = link
+            self.task = MeterTask(
+                MeterSettings("m", self._open, **settings), self.outbox, lambda level, text: self.log.append(text)
+            )
+            self.outbox.on_append = self._appended
+            supervisor = Supervisor(lambda level, text: self.log.append(text))
+            supervisor.add("m", self.task.run)
+            running = asyncio.create_task(supervisor.run())
+            try:
+                await script()
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+
+    def _appended(self, cls: int) -> None:
+        meter = self.task.meter_id
+        assert meter is not None
+        place = self.task._places[cls]
+        while (entry := self.outbox.following(meter, cls, place)) is not None:
+            place = entry.place
+            self.appended.append((frames.head(entry.frame)[1], self.now))
+
+    def _count(self, link: Any) -> None:
+        write, arrived = link.write, link._arrived
+
+        async def counted(data: bytes) -> None:
+            self._bytes[0] += len(data)
+            await write(data)
+
+        def heard(data: bytes) -> None:
+            self._bytes[1] += len(data)
+            arrived(data)
+
+        link.write, link._arrived = counted, heard
+
+    async def _open(self) -> Meter:
+        link = await self.link.reopen()
+        link.port.plug(link._arrived)
+        if self.port == "optical":
+            driver: Meter = OpticalMeter(link, PASSWORD)
+            driver._ask = self._watched(driver._ask)
+        else:
+            driver = MepMeter(link, KEY, self.baud)
+            driver._exchange = self._watched(driver._exchange)
+        return driver
+
+    def _watched(self, exchange: Any) -> Any:
+        async def watched(*arguments: Any) -> Any:
+            running = self.task._running
+            one = Exchange(running[-1][1] if running else -1, self.now, 0, *self._bytes)
+            try:
+                return await exchange(*arguments)
+            finally:
+                one.ended_ms = self.now
+                one.sent = self._bytes[0] - one.sent
+                one.received = self._bytes[1] - one.received
+                self.exchanges.append(one)
+
+        return watched
