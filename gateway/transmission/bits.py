@@ -96,29 +96,36 @@ class BitReader:
         return max(0, self._end - self._at)
 
     def get(self, width: int) -> int:
-        if width > self._end - self._at:
+        at = self._at
+        end = at + width
+        if end > self._end:
             raise FrameError("the frame ends early")
-        return self.get_padded(width)
+        self._at = end
+        return int.from_bytes(self._data[at >> 3 : (end + 7) >> 3], "big") >> (-end & 7) & ((1 << width) - 1)
 
     def get_padded(self, width: int) -> int:
         """As get, with zeros behind the end: the range coder leaves its last zeros away."""
-        value = 0
-        while width:
-            first = self._at & 7
-            take = min(width, 8 - first)
-            byte = self._data[self._at >> 3] if self._at < self._end else 0
-            value = value << take | byte >> (8 - first - take) & ((1 << take) - 1)
-            self._at += take
-            width -= take
+        missing = self._at + width - self._end
+        if missing <= 0:
+            return self.get(width)
+        value = self.get(width - missing) << missing if missing < width else 0
+        self._at += min(missing, width)
         return value
 
     def get_uint(self, k: int) -> int:
-        more = 0
-        while self.get(1):
-            more += 1
-            if more > 64:
-                raise FrameError("a number of more than 64 bits")
-        return ((1 << more | self.get(more)) - 1) << k | self.get(k)
+        data = self._data
+        at = start = self._at
+        end = self._end
+        while at < end and data[at >> 3] << (at & 7) & 128:
+            at += 1
+        more = at - start
+        if more > 64:
+            raise FrameError("a number of more than 64 bits")
+        self._at = at + 1
+        if at >= end:
+            raise FrameError("the frame ends early")
+        value = self.get(more + k)
+        return ((1 << more) - 1 << k) + value
 
     def get_int(self, k: int) -> int:
         return unzigzag(self.get_uint(k))

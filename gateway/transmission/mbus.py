@@ -138,13 +138,15 @@ def decode(telegram: bytes, info: int = 0) -> list[Value]:
 def enrich(reading: Reading) -> Reading:
     """The reading with the values of its raw telegram behind its own, or with a fault code that says why
     there are none. Readings without a telegram come back as they are."""
+    if reading.kind != MBUS:
+        return reading
     raw = info = None
     for value in reading.values:
         if value.prop == number("OSGP_mbus_telegram"):
             raw = value.text
         elif value.prop == number("OSGP_mbus_response_info"):
             info = value.mantissa
-    if reading.kind != MBUS or raw is None:
+    if raw is None:
         return reading
     values = list(reading.values)
     faults = list(reading.faults)

@@ -28,7 +28,7 @@ def put_prop(writer: BitWriter, prop: "int | str", before: int) -> int:
         writer.put(1, 1)
         writer.put_text(prop)
         return before
-    if registry.name(prop) is None:
+    if not 0 <= prop < registry.COUNT:
         raise FrameError("%d is no number of the property registry" % prop)
     writer.put(0, 1)
     writer.put_int(prop - before, 3)
@@ -42,7 +42,7 @@ def get_prop(reader: BitReader, before: int) -> "int | str":
 
 
 def checked_prop(number: int) -> int:
-    if registry.name(number) is None:
+    if not 0 <= number < registry.COUNT:
         raise FrameError("property %d is not in this version's registry" % number)
     return number
 

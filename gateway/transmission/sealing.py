@@ -21,6 +21,8 @@ _CONTEXT = b"osgp-gateway"
 _TAG = const(16)
 _KEY_ID = const(4)
 _BLOCK = const(64)  # of SHA-256
+_INNER = int.from_bytes(b"\x36" * _BLOCK, "big")
+_OUTER = int.from_bytes(b"\x5c" * _BLOCK, "big")
 
 
 def hmac_sha256(key: bytes, *parts: bytes) -> bytes:
@@ -28,10 +30,11 @@ def hmac_sha256(key: bytes, *parts: bytes) -> bytes:
     if len(key) > _BLOCK:
         key = hashlib.sha256(key).digest()
     key = key + bytes(_BLOCK - len(key))
-    inner = hashlib.sha256(bytes(k ^ 0x36 for k in key))
+    number = int.from_bytes(key, "big")
+    inner = hashlib.sha256((number ^ _INNER).to_bytes(_BLOCK, "big"))
     for part in parts:
         inner.update(part)
-    outer = hashlib.sha256(bytes(k ^ 0x5C for k in key))
+    outer = hashlib.sha256((number ^ _OUTER).to_bytes(_BLOCK, "big"))
     outer.update(inner.digest())
     return outer.digest()
 
