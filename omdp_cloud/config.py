@@ -77,11 +77,23 @@ class Custody(_Section):
     )
 
 
+class Commands(_Section):
+    """The secrets that commands are sealed with: whoever has one may command."""
+
+    credential_file: Path | None = Field(
+        default=None, description="shared with the gateways whose meters have no file in credential_dir"
+    )
+    credential_dir: Path | None = Field(
+        default=None, description="directory with a file for each meter, named by its MeterIndividualId"
+    )
+
+
 class Settings(_Section):
     broker: Broker | None = None
     engine: Engine = Engine()
     database: Database = Database()
     custody: Custody = Custody()
+    commands: Commands = Commands()
 
 
 def load(path: Path | None) -> Settings:

@@ -15,3 +15,11 @@ class EngineError(CloudError):
 
 class StorageError(CloudError):
     """The database can't be opened or written."""
+
+
+class InUseError(StorageError):
+    """Another process has the database."""
+
+
+class BrokerError(CloudError):
+    """The broker can't be reached, or the connection to it ended."""

@@ -26,8 +26,8 @@ FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
 
 
-def client(broker: Broker) -> aiomqtt.Client:
-    """A client for one connection; MQTT 3.1.1 is enough."""
+def client(broker: Broker, lasting: bool = True) -> aiomqtt.Client:
+    """A client for one connection; MQTT 3.1.1 is enough. `lasting`: the broker keeps what comes meanwhile."""
     parts = urlsplit(broker.url)
     secure = parts.scheme == "mqtts"
     context = ssl.create_default_context(cafile=broker.ca_file) if secure else None
@@ -38,7 +38,7 @@ def client(broker: Broker) -> aiomqtt.Client:
         password=read_secret(broker.password_file).decode() if broker.password_file else None,
         identifier=broker.client_id,
         tls_context=context,
-        clean_session=False,
+        clean_session=not lasting,
         # What does not fit is not lost: without a receipt its sender offers it again.
         max_queued_incoming_messages=MAX_QUEUED,
     )

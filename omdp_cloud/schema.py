@@ -155,3 +155,20 @@ custody_session = sa.Table(
     sa.Column("last_commit", sa.BigInteger, nullable=False, comment="UTC seconds"),
     sqlite_with_rowid=False,
 )
+
+# Commands to gateways (docs/custody.md), and how they ended.
+command = sa.Table(
+    "command",
+    metadata,
+    sa.Column("meter_individual_id", sa.LargeBinary(16), primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, comment="rises; UTC milliseconds or more"),
+    sa.Column("issued", sa.BigInteger, nullable=False, comment="UTC seconds"),
+    sa.Column("expires", sa.BigInteger, nullable=False, comment="UTC seconds"),
+    sa.Column("action", sa.SmallInteger, nullable=False),
+    sa.Column("arguments", sa.Text, nullable=False, comment="JSON"),
+    sa.Column("tag", sa.LargeBinary(8), nullable=False, comment="of its message; results name it"),
+    sa.Column("status", sa.SmallInteger, comment="null: no answer yet"),
+    sa.Column("text", sa.Text),
+    sa.Column("answered_at", sa.BigInteger, comment="UTC seconds"),
+    sqlite_with_rowid=False,
+)
