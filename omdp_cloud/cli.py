@@ -50,6 +50,29 @@ def serve(
     asyncio.run(until_stopped())
 
 
+@app.command()
+def command(
+    meter: Annotated[str, typer.Argument(metavar="METER", help="its MeterIndividualId")],
+    action: Annotated[
+        str,
+        typer.Argument(
+            metavar="ACTION",
+            help="read-now KIND | backfill KIND FROM TO | set-interval KIND DURATION | self-test",
+        ),
+    ],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[ARGUMENTS]...", show_default=False)] = None,
+    wait: Annotated[float, typer.Option(min=1, max=86400, help="seconds to wait for the result")] = 60,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="TOML file; default: everything on loopback")
+    ] = None,
+) -> None:
+    """Commands the gateway that reads a meter, and prints how that ended; exit code 0: it was done."""
+    from .command_line import run
+    from .config import load
+
+    raise typer.Exit(asyncio.run(run(load(config), meter, action, words or [], wait)))
+
+
 def main() -> None:
     try:
         app()

@@ -1,5 +1,6 @@
 """`omdp-cloud serve`: engine (where no broker is named), storage and ingress together."""
 
+import asyncio
 import contextlib
 import logging
 
@@ -7,9 +8,11 @@ from gateway.transmission.custody import hop_key
 from gateway.transmission.sealing import key_id
 
 from . import engine
-from .config import Broker, Settings, read_secret
+from .commands import CommandStore
+from .config import Broker, Commands, Settings, read_secret
 from .ingest import Ingest, Report
 from .receiver import receive_forever
+from .results import collect_forever
 from .storage import Storage
 
 log = logging.getLogger(__name__)
@@ -27,6 +30,10 @@ async def serve(settings: Settings) -> None:
             broker = Broker(url=f"mqtt://127.0.0.1:{port}")
         # One line that other programs wait for.
         print(f"omdp-cloud: broker {broker.url}, database {settings.database.url}", flush=True)
+        if settings.commands != Commands():
+            store = CommandStore(settings.database.url)
+            collecting = asyncio.create_task(collect_forever(broker, settings.commands, store))
+            stack.callback(collecting.cancel)
         await receive_forever(broker, Ingest(storage, keys), _log_report)
 
 

@@ -1,0 +1,255 @@
+"""Commands to gateways: numbered, kept, sent, and what came of them (docs/custody.md, "Commands")."""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiomqtt
+import sqlalchemy as sa
+
+from gateway.transmission import FrameError, topics
+from gateway.transmission.commands import (
+    DONE,
+    EXPIRED,
+    MAX_VALIDITY,
+    REPEATED,
+    RUNNING,
+    Challenge,
+    Command,
+    Result,
+    command_key,
+    decode,
+    tag_of,
+)
+from gateway.transmission.ids import format_uuid
+
+from . import schema
+from .config import Broker, Commands, read_secret
+from .errors import BrokerError, InUseError, StorageError
+from .receiver import client
+from .storage import Storage
+
+T = TypeVar("T")
+
+STATUS_NAMES = ("done", "failed", "refused", "expired", "repeated", "unknown action", "running")
+# Unanswered commands are said again: a gateway that was away for a moment has them, and takes each once.
+_AGAIN_SECONDS = 5.0
+_SHORTEST_VALIDITY = 60
+_BUSY_MS = 10_000
+
+
+def key_of(settings: Commands, meter: bytes) -> bytes | None:
+    """What commands to this meter are sealed with, or None where nobody has told the secret."""
+    file = settings.credential_file
+    if settings.credential_dir is not None:
+        own = settings.credential_dir / format_uuid(meter)
+        if own.exists() or file is None:
+            file = own if own.exists() else None
+    return None if file is None else command_key(read_secret(file))
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A command under its number, sealed."""
+
+    number: int
+    expires: int
+    message: bytes
+
+
+def prepare(
+    connection: sa.Connection,
+    meter: bytes,
+    key: bytes,
+    action: int,
+    arguments: tuple[int, ...],
+    good_for: int,
+    challenge: bytes = b"",
+    above: int = 0,
+) -> Sent:
+    """Numbers a command and keeps it; to be committed before it is sent.
+
+    Numbers are UTC milliseconds, or more where time stands still: they rise over a database that was set
+    back, too. `above`: a number that was used, though not known here. `good_for`: seconds.
+    """
+    table = schema.command
+    now = time.time_ns() // 1_000_000
+    highest = connection.scalar(
+        sa.select(sa.func.max(table.c.number)).where(table.c.meter_individual_id == meter)
+    )
+    number = max(now, above + 1, (highest or 0) + 1)
+    issued = now // 1000
+    command = Command(number, issued, issued + good_for, challenge, action, arguments)
+    sent = Sent(number, command.expires, command.encode(key, meter))
+    connection.execute(
+        table.insert(),
+        {
+            "meter_individual_id": meter,
+            "number": number,
+            "issued": issued,
+            "expires": command.expires,
+            "action": action,
+            "arguments": json.dumps(arguments),
+            "tag": tag_of(sent.message),
+        },
+    )
+    return sent
+
+
+def keep_result(connection: sa.Connection, meter: bytes, result: Result, now: int) -> bool:
+    """Stores how a command of ours ended; what was said first stands. False for what is none of ours."""
+    table = schema.command
+    ours = (
+        (table.c.meter_individual_id == meter)
+        & (table.c.number == result.number)
+        & (table.c.tag == result.tag)
+    )
+    open_still = table.c.status.is_(None) | (table.c.status == RUNNING)
+    connection.execute(
+        table.update()
+        .where(ours & open_still)
+        .values(status=result.status, text=result.text, answered_at=now)
+    )
+    return bool(connection.scalar(sa.select(sa.func.count()).select_from(table).where(ours)))
+
+
+class CommandStore:
+    """The table of commands, also while `omdp-cloud serve` has the database."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Does `work` in one transaction. Raises StorageError."""
+        try:
+            storage = await Storage.open(self._url)
+        except InUseError:
+            return await asyncio.to_thread(self._write_beside, work)
+        try:
+            return await storage.write(lambda writer: work(writer.connection))
+        finally:
+            await storage.close()
+
+    def _write_beside(self, work: Callable[[sa.Connection], T]) -> T:
+        """Whoever has the database has made it sound, and brings what is written into its file."""
+        path = Path(self._url.removeprefix("sqlite:///"))
+        engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool)
+        sa.event.listen(engine, "connect", _set_up)
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        try:
+            with engine.begin() as connection:
+                schema.command.create(connection, checkfirst=True)
+                return work(connection)
+        except sa.exc.SQLAlchemyError as error:
+            raise StorageError(f"{path}: {getattr(error, 'orig', None) or error}") from None
+        finally:
+            engine.dispose()
+
+
+def _set_up(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    for pragma in (f"busy_timeout={_BUSY_MS}", "synchronous=FULL", "wal_autocheckpoint=0"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+class Sender:
+    """Sends one command and waits for its result. `say`: called with what happens meanwhile, in words."""
+
+    def __init__(
+        self, broker: Broker, store: CommandStore, meter: bytes, key: bytes, say: Callable[[str], None]
+    ) -> None:
+        self._broker = broker
+        self._store = store
+        self._meter = meter
+        self._key = key
+        self._say = say
+
+    async def send(self, action: int, arguments: tuple[int, ...], wait: float) -> Result | None:
+        """The result; None when there was none within `wait` seconds. Raises CloudError."""
+        good_for = min(max(int(wait), _SHORTEST_VALIDITY), MAX_VALIDITY)
+
+        async def numbered(challenge: bytes = b"", above: int = 0) -> Sent:
+            return await self._store.write(
+                lambda connection: prepare(
+                    connection, self._meter, self._key, action, arguments, good_for, challenge, above
+                )
+            )
+
+        sent = await numbered()
+        name = f"{self._broker.client_id}-{secrets.token_hex(4)}"
+        broker = self._broker.model_copy(update={"client_id": name})
+        try:
+            async with client(broker, lasting=False) as connection:
+                await connection.subscribe(topics.result(self._meter), qos=1)
+                return await self._converse(connection, sent, numbered, wait)
+        except (aiomqtt.MqttError, OSError) as error:
+            raise BrokerError(f"{self._broker.url}: {error}") from None
+
+    async def _converse(
+        self, connection: aiomqtt.Client, sent: Sent, numbered: Callable[..., Any], wait: float
+    ) -> Result | None:
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + wait
+        expired: Result | None = None  # what a challenge may still mend
+        tries = 0
+        await self._publish(connection, sent)
+        while (left := ends - loop.time()) > 0:
+            try:
+                async with asyncio.timeout(min(_AGAIN_SECONDS, left)):
+                    answer = await self._answer(connection)
+            except TimeoutError:
+                if expired is not None:
+                    break
+                await self._publish(connection, sent)
+                continue
+            if isinstance(answer, Challenge):
+                if expired is not None and tries < 2:
+                    tries += 1
+                    self._say(f"{expired.text}; sending it again with the gateway's challenge")
+                    expired = None
+                    sent = await numbered(answer.challenge, answer.last)
+                    await self._publish(connection, sent)
+                continue
+            if answer.number != sent.number or answer.tag != tag_of(sent.message):
+                continue
+            await self._keep(answer)
+            if answer.status == RUNNING:
+                self._say("the gateway is carrying it out")
+            elif answer.status == EXPIRED and tries < 2:
+                expired = answer
+            elif answer.status == REPEATED and answer.last >= sent.number and tries < 2:
+                tries += 1
+                self._say(f"the gateway has taken number {answer.last} before; sending it under the next")
+                sent = await numbered(above=answer.last)
+                await self._publish(connection, sent)
+            else:
+                return answer
+        return expired
+
+    async def _keep(self, result: Result) -> None:
+        now = int(time.time())
+        await self._store.write(lambda connection: keep_result(connection, self._meter, result, now))
+
+    async def _publish(self, connection: aiomqtt.Client, sent: Sent) -> None:
+        await connection.publish(topics.command(self._meter), sent.message, qos=1)
+
+    async def _answer(self, connection: aiomqtt.Client) -> Result | Challenge:
+        async for message in connection.messages:
+            if not isinstance(message.payload, bytes):
+                continue
+            try:
+                answer = decode(self._meter, message.payload, self._key)
+            except FrameError:
+                continue
+            if isinstance(answer, Result | Challenge):
+                return answer
+        raise aiomqtt.MqttError("the connection ended")
+
+
+def exit_code(result: Result | None) -> int:
+    return 0 if result is not None and result.status == DONE else 1

@@ -1,0 +1,161 @@
+"""Commands from the owner's side: words, numbers that rise, and results that are stored once."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from gateway.transmission import commands, model, topics
+from gateway.transmission.commands import Challenge, Command, Result, command_key, decode, tag_of
+from omdp_cloud import schema
+from omdp_cloud.command_line import parse
+from omdp_cloud.commands import CommandStore, Sent, keep_result, key_of, prepare
+from omdp_cloud.config import Commands
+from omdp_cloud.errors import ConfigurationError
+from omdp_cloud.results import take
+from omdp_cloud.storage import Storage
+
+METER = bytes(range(16))
+OTHER = bytes(range(1, 17))
+KEY = command_key(b"what only owner and gateway know")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CommandStore:
+    return CommandStore(f"sqlite:///{tmp_path}/readings.db")
+
+
+def number(store: CommandStore, above: int = 0, meter: bytes = METER):
+    return store.write(
+        lambda connection: prepare(connection, meter, KEY, commands.SELF_TEST, (), 60, above=above)
+    )
+
+
+async def row(store: CommandStore, sent: Sent) -> tuple:
+    table = schema.command
+    found = await store.write(
+        lambda connection: connection.execute(sa.select(table).where(table.c.number == sent.number)).one()
+    )
+    return found.status, found.text
+
+
+@pytest.mark.parametrize(
+    ("words", "action", "arguments"),
+    [
+        ("read-now registers", commands.READ_NOW, (model.REGISTERS,)),
+        ("backfill load-profile 2024-07-01 2024-07-02", commands.BACKFILL, (5, 1719792000, 1719878400)),
+        ("backfill events 2024-07-01T02:00+02:00 2024-07-01T00:00:01Z", 2, (7, 1719792000, 1719792001)),
+        ("set-interval present 30s", commands.SET_INTERVAL, (model.PRESENT, 30_000)),
+        ("set-interval present configured", commands.SET_INTERVAL, (model.PRESENT, 0)),
+        ("self-test", commands.SELF_TEST, ()),
+    ],
+)
+def test_words(words: str, action: int, arguments: tuple[int, ...]):
+    assert parse(words.split()[0], words.split()[1:]) == (action, arguments)
+    # The gateway takes what comes out.
+    decode(METER, Command(1, 2, 3, b"", action, arguments).encode(KEY, METER), KEY)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("explode", "is no command"),
+        ("read-now", "read-now KIND"),
+        ("read-now registers present", "read-now KIND"),
+        ("read-now foreign", "is no kind of reading"),
+        ("backfill load-profile yesterday today", "is no time"),
+        ("backfill load-profile 2024-07-02 2024-07-01", "ends before it begins"),
+        ("backfill load-profile 1969-07-02 2024-07-01", "ends before it begins"),
+        ("set-interval present 0s", "is no duration"),
+        ("set-interval present 400d", "is no duration"),
+        ("self-test please", "self-test"),
+    ],
+)
+def test_words_that_say_nothing(words: str, said: str):
+    with pytest.raises(ConfigurationError, match=said):
+        parse(words.split()[0], words.split()[1:])
+
+
+async def test_numbers_rise_also_over_a_database_that_was_set_back(
+    store: CommandStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = time.time_ns() // 1_000_000
+    sent = [await number(store) for _ in range(3)]
+    assert before <= sent[0].number < sent[1].number < sent[2].number
+    assert (await number(store, above=sent[2].number + 10**9)).number == sent[2].number + 10**9 + 1
+    highest = (await number(store)).number
+    assert highest == sent[2].number + 10**9 + 2
+    assert (await number(store, meter=OTHER)).number < highest
+    for file in tmp_path.iterdir():
+        file.unlink()
+    later = time.time_ns() + 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    assert (await number(store)).number == later // 10**6 > sent[2].number
+
+
+async def test_a_command_is_kept_before_anybody_sees_it(store: CommandStore, tmp_path: Path):
+    sent = await number(store)
+    with sqlite3.connect(tmp_path / "readings.db") as connection:
+        kept = connection.execute("SELECT number, tag, status FROM command").fetchall()
+    assert kept == [(sent.number, tag_of(sent.message), None)]
+
+
+async def test_while_the_service_has_the_database(store: CommandStore, tmp_path: Path):
+    storage = await Storage.open(f"sqlite:///{tmp_path}/readings.db")
+    try:
+        sent = await number(store)
+        rows = await storage.write(
+            lambda writer: writer.connection.execute(sa.select(schema.command.c.number)).all()
+        )
+    finally:
+        await storage.close()
+    assert [one.number for one in rows] == [sent.number]
+
+
+async def test_what_was_said_first_stands(store: CommandStore):
+    sent = await number(store)
+
+    async def said(status: int, text: str, tag: bytes = b"") -> bool:
+        result = Result(sent.number, tag or tag_of(sent.message), status, text, sent.number)
+        return await store.write(lambda connection: keep_result(connection, METER, result, 7))
+
+    assert not await said(commands.DONE, "somebody else's", b"12345678")
+    assert await row(store, sent) == (None, None)
+    assert await said(commands.RUNNING, "wait")
+    assert await said(commands.DONE, "read")
+    assert await said(commands.FAILED, "the gateway was ended")
+    assert await row(store, sent) == (commands.DONE, "read")
+
+
+async def test_results_that_nobody_waits_for(store: CommandStore, tmp_path: Path):
+    (tmp_path / "secret").write_text("what only owner and gateway know")
+    (tmp_path / "secret").chmod(0o600)
+    settings = Commands(credential_file=tmp_path / "secret")
+    sent = await number(store)
+    result = Result(sent.number, tag_of(sent.message), commands.DONE, "read", sent.number)
+    good = result.encode(KEY, METER)
+    for topic, payload in (
+        (topics.result(METER), b""),
+        (topics.result(METER), good[:-1] + bytes([good[-1] ^ 1])),
+        (topics.result(OTHER), good),
+        (topics.result(METER), Challenge(bytes(8), 1).encode(KEY, METER)),
+        ("command/nobody/result", good),
+    ):
+        assert not await take(settings, store, topic, payload)
+    assert not await take(Commands(), store, topics.result(METER), good)
+    assert await row(store, sent) == (None, None)
+    assert await take(settings, store, topics.result(METER), good)
+    assert await row(store, sent) == (commands.DONE, "read")
+
+
+def test_each_meter_may_have_a_secret_of_its_own(tmp_path: Path):
+    for name, secret in (("00010203-0405-0607-0809-0a0b0c0d0e0f", "its own"), ("all", "for all")):
+        (tmp_path / name).write_text(secret)
+        (tmp_path / name).chmod(0o600)
+    both = Commands(credential_file=tmp_path / "all", credential_dir=tmp_path)
+    assert key_of(both, METER) == command_key(b"its own")
+    assert key_of(both, OTHER) == command_key(b"for all")
+    assert key_of(Commands(credential_dir=tmp_path), OTHER) is None
+    assert key_of(Commands(), METER) is None
