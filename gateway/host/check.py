@@ -61,6 +61,7 @@ def summary(path: Path) -> list[str]:
         if meter.idle:
             lines.append(f"  leaves the port alone from {_time(meter.idle[0])} to {_time(meter.idle[1])} UTC")
         lines += _writes(meter)
+        lines.append(_commands(found, meter))
         reads = schedule.reads_in_an_hour(meter.schedule.intervals_ms())
         if reads > schedule.READS_PER_HOUR:
             lines.append(
@@ -88,6 +89,18 @@ def _writes(meter: config.MeterSection) -> list[str]:
             "(EP19) for each device and read"
         )
     return lines or ["  writes nothing to the meter"]
+
+
+def _commands(found: config.Configuration, meter: config.MeterSection) -> str:
+    """Who may command the meter, and what."""
+    file = found.command_credential(meter)
+    if file is None or not found.commands.allow:
+        return "  takes no commands"
+    allowed = ", ".join(found.commands.allow)
+    line = f"  takes commands ({allowed}) from who knows the secret in {file}"
+    if file in (found.broker.credential_file, found.broker.password_file):
+        line += ": the secret of the broker section, so who gives receipts can command too; give it its own"
+    return line
 
 
 def _intervals(section: config.ScheduleSection) -> list[str]:

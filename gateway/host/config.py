@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 from ..drivers.optical.meter import LAST_USER_ID, USER, USER_ID
 from ..drivers.optical.services import is_rate
 from ..errors import ConfigurationError
-from ..transmission import model
+from ..transmission import commands, model
 from .config_broker import BrokerSection, LocalSection
 from .config_broker import contradictions as broker_contradictions
 from .config_fields import (
@@ -29,6 +29,7 @@ from .config_fields import (
     PasswordFile,
     Port,
     ProfileInterval,
+    SecretFile,
     Section,
     StateDir,
     TimesOfDay,
@@ -63,6 +64,21 @@ class OutboxSection(Section):
     sync: Duration = Field(
         default=10_000, description="how long a frame may wait until it is durable; events and alarms do not"
     )
+
+
+class CommandsSection(Section):
+    """Who may command the meters, and what."""
+
+    credential_file: SecretFile | None = Field(
+        default=None,
+        description="secret shared with the owner of the meters; without it no commands are taken",
+    )
+    allow: list[Literal["read-now", "backfill", "set-interval", "self-test"]] = Field(
+        default=["read-now", "backfill", "set-interval", "self-test"], description="which commands are taken"
+    )
+
+    def actions(self) -> list[int]:
+        return [commands.ACTION_NAMES.index(name) for name in self.allow]
 
 
 class ScheduleSection(Section):
@@ -138,6 +154,9 @@ class MeterSection(Section):
     idle: TimesOfDay | None = Field(
         default=None, description="times of day (UTC) between which the port is left alone"
     )
+    command_credential_file: SecretFile | None = Field(
+        default=None, description="secret shared with this meter's owner; default: that of [commands]"
+    )
     schedule: ScheduleSection = ScheduleSection()
 
     @property
@@ -155,7 +174,12 @@ class Configuration(Section):
     local: LocalSection | None = Field(
         default=None, description="broker of adapters, for which this gateway is the concentrator"
     )
+    commands: CommandsSection = CommandsSection()
     meter: list[MeterSection] = []
+
+    def command_credential(self, meter: MeterSection) -> Path | None:
+        """The file with the secret that the meter's owner commands with; None: nobody does."""
+        return meter.command_credential_file or self.commands.credential_file
 
 
 def load(path: Path) -> Configuration:
@@ -219,6 +243,7 @@ def _contradictions(data: dict[str, Any]) -> Iterator[Finding]:
     meters = data.get("meter")
     if not isinstance(meters, list):
         return
+    yield from _command_contradictions(data.get("commands"), meters)
     for number, meter in enumerate(meters):
         if isinstance(meter, dict):
             for field, reason in _protocol_contradictions(meter):
@@ -232,6 +257,16 @@ def _contradictions(data: dict[str, Any]) -> Iterator[Finding]:
             if value in seen:
                 yield ("meter", number, field), f"is the same as that of meter {seen[value] + 1}"
             seen.setdefault(value, number)
+
+
+def _command_contradictions(section: object, meters: list[object]) -> Iterator[Finding]:
+    if not isinstance(section, dict) or "credential_file" in section:
+        return
+    if not any(isinstance(meter, dict) and "command_credential_file" in meter for meter in meters):
+        yield (
+            ("commands", "credential_file"),
+            "is missing: commands are checked with a secret that the meters' owner shares with this gateway",
+        )
 
 
 def _protocol_contradictions(meter: dict[str, Any]) -> Iterator[tuple[str, str]]:

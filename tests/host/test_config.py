@@ -248,7 +248,7 @@ def test_wrong_shapes_are_faults_not_crashes(directory: Path):
 
 def test_schema_names_every_section(directory: Path):
     schema = json.loads(json.dumps(config.json_schema()))
-    assert set(schema["properties"]) == {"gateway", "broker", "local", "outbox", "meter"}
+    assert set(schema["properties"]) == {"gateway", "broker", "local", "outbox", "commands", "meter"}
 
 
 def test_lines_of_fields():
@@ -404,3 +404,44 @@ class TestDocumentation:
         definitions = config.json_schema()["$defs"].values()
         known = {name for definition in definitions for name in definition["properties"]}
         assert named == known - {"schedule", "adapter"}
+
+
+class TestCommands:
+    """Nobody commands a meter unless the file says so, and `check` says who may."""
+
+    def summary(self, directory: Path, text: str) -> str:
+        load(directory, text)
+        (line,) = [line for line in check.summary(directory / "gateway.toml") if "takes" in line]
+        return line.strip()
+
+    def test_who_may_and_what(self, directory: Path):
+        (directory / "owner").write_text("known to the owner and nobody else")
+        (directory / "owner").chmod(0o600)
+        assert self.summary(directory, MINIMAL) == "takes no commands"
+        owner = '[commands]\ncredential_file = "owner"\n'
+        line = self.summary(directory, owner + MINIMAL)
+        assert f"from who knows the secret in {directory / 'owner'}" in line
+        assert "(read-now, backfill, set-interval, self-test)" in line
+        assert "receipts" not in line
+        assert "(read-now)" in self.summary(directory, owner + 'allow = ["read-now"]\n' + MINIMAL)
+        assert self.summary(directory, owner + "allow = []\n" + MINIMAL) == "takes no commands"
+        (directory / "other").write_text("of this meter's owner")
+        (directory / "other").chmod(0o600)
+        mine = MINIMAL + 'command_credential_file = "other"\n'
+        assert str(directory / "other") in self.summary(directory, owner + mine)
+        assert load(directory, mine).commands.actions() == [1, 2, 3, 4]
+
+    def test_the_receivers_secret_is_warned_of(self, directory: Path):
+        broker = load(directory, MINIMAL).broker
+        secret = (broker.credential_file or broker.password_file).name
+        assert "can command too" in self.summary(
+            directory, f'[commands]\ncredential_file = "{secret}"\n' + MINIMAL
+        )
+
+    def test_what_can_not_be_meant(self, directory: Path):
+        (told,) = faults(directory, '[commands]\nallow = ["read-now"]\n' + MINIMAL)
+        assert "commands.credential_file: is missing" in told
+        owner = '[commands]\ncredential_file = "nowhere"\nallow = ["explode"]\n'
+        told = faults(directory, owner + MINIMAL)
+        assert any("there is no such file" in line for line in told)
+        assert any("commands.allow" in line for line in told)
