@@ -10,7 +10,7 @@ from gateway import clock
 from gateway.core.broker import Broker
 from gateway.core.memory_outbox import MemoryOutbox
 from gateway.core.receiver import Receiver
-from gateway.errors import BrokerError
+from gateway.errors import BrokerError, FrameError
 from gateway.transmission import frames, topics
 from gateway.transmission.sealing import key_id
 
@@ -105,7 +105,7 @@ class MemoryBroker(Broker):
             self._check()
         self.published.append((topic, payload, retain))
         if self.cloud is not None:
-            for answer in self.cloud.take(topics.parse(topic), payload):
+            for answer in self._ask_cloud(topic, payload):
                 self.deliver(*answer)
         self.unacknowledged += 1
         self.most_unacknowledged = max(self.most_unacknowledged, self.unacknowledged)
@@ -120,6 +120,12 @@ class MemoryBroker(Broker):
         finally:
             self.unacknowledged -= 1
         self._check()
+
+    def _ask_cloud(self, topic, payload):
+        try:
+            return self.cloud.take(topics.parse(topic), payload)
+        except FrameError:
+            return []
 
     async def subscribe(self, topic):
         self._check()

@@ -101,6 +101,7 @@ class Concentrator:
         """One connection; what ends it is raised, for the supervisor to wait it out."""
         try:
             self._find_key = self._find_keys()
+            await self._outbox.sync()  # while it can't, adapters had better keep what they have
             await self._broker.connect()
             for meter in self._outbox.known_meters():
                 self._serve_commands(meter)
