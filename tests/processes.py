@@ -11,26 +11,39 @@ import time
 
 
 class Program:
-    """A Python module run as a process. What it prints, on stdout and stderr, is in `lines`."""
+    """A Python module run as a process. What it prints, on stdout and stderr, is in `lines`. `journal`: it is
+    told, as by systemd, that it prints to the journal."""
 
-    def __init__(self, module: str, *arguments: object, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        module: str,
+        *arguments: object,
+        environment: dict[str, str] | None = None,
+        journal: bool = False,
+    ) -> None:
         self.lines: list[str] = []
+        reading, writing = os.pipe()
+        environment = {**os.environ, **(environment or {})}
+        if journal:
+            status = os.fstat(writing)
+            environment["JOURNAL_STREAM"] = f"{status.st_dev}:{status.st_ino}"
         self._news: queue.Queue[str | None] = queue.Queue()
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, *map(str, arguments)],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=writing,
             stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, **(environment or {})},
+            env=environment,
         )
+        os.close(writing)
+        self._output = os.fdopen(reading, encoding="utf-8")
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._news.put(line.rstrip("\n"))
+        with self._output as output:
+            for line in output:
+                self._news.put(line.rstrip("\n"))
         self._news.put(None)
 
     def expect(self, pattern: str, seconds: float = 30) -> re.Match[str]:
@@ -75,5 +88,3 @@ class Program:
             self.process.kill()
         self.process.wait()
         self._reader.join(10)
-        assert self.process.stdout is not None
-        self.process.stdout.close()

@@ -103,10 +103,10 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step.")] = False,
 ) -> None:
     """Run the gateway until it is ended."""
-    from . import logs, service
+    from . import lifecycle, logs
 
     logs.set_up(verbose)
-    asyncio.run(service.run(config, record))
+    asyncio.run(lifecycle.run(config, record))
 
 
 @app.command()

@@ -22,7 +22,7 @@ class _JournalFormatter(logging.Formatter):
 def set_up(verbose: bool = False) -> None:
     """Everything from `info` on, with `verbose` from `debug` on, of this program; warnings of libraries."""
     handler = logging.StreamHandler(sys.stderr)
-    if "JOURNAL_STREAM" in os.environ:
+    if _is_journal():
         handler.setFormatter(_JournalFormatter("%(message)s"))
     else:
         formatter = logging.Formatter(
@@ -32,6 +32,17 @@ def set_up(verbose: bool = False) -> None:
         handler.setFormatter(formatter)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("gateway").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def _is_journal() -> bool:
+    """Whether stderr is the journal's (systemd.exec(5), $JOURNAL_STREAM): what systemd starts may have its
+    own put elsewhere."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return (device, inode) == (str(status.st_dev), str(status.st_ino))
 
 
 def log(level: str, text: str) -> None:

@@ -1,10 +1,9 @@
-"""`osgp-gateway run`: the gateway as a service, until SIGINT or SIGTERM."""
+"""The gateway as its configuration describes it: meters, broker and outbox put together."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from .. import clock
@@ -22,55 +21,38 @@ from .mqtt import MqttBroker
 from .outbox_dir import opened, outbox_dir
 from .roles import serve
 from .secret_files import read_secret
-from .signals import ending
 from .tls import tls_context
 
 # Messages of adapters that may wait to be looked at.
 _FROM_ADAPTERS = 1024
 
 
-async def run(path: Path, recordings: Path | None = None) -> None:
-    """Raises ConfigurationError for what is wrong at the start; what fails later is logged and tried again.
-
-    `recordings`: a directory; each meter's link traffic is recorded there, in a new
-    file for each start.
-    """
-    settings = config.load(path)
-    with ending() as ended, ExitStack() as stack:
-        meters = []
-        for section in settings.meter:
-            access = _access(section, settings.gateway.state_dir)
-            log("info", f"{section.name}: {access.secret_form}")
-            if recordings is not None:
-                recorder = access.record_to(recordings / f"{section.name}-{clock.utc_ms() // 1000}.jsonl")
-                stack.callback(recorder.close)
-                log("info", f"{section.name}: link traffic is recorded to {recorder.path}")
-            meters.append(_meter(section, access))
-        directory = outbox_dir(settings.gateway.state_dir, settings.gateway.id)
-        gateway = Gateway(
-            settings.gateway.id,
-            meters,
-            _broker(settings),
-            stack.enter_context(opened(directory, settings.outbox.size_mb << 20)),
-            log,
-            _credential(settings),
-            settings.outbox.sync,
-            adapter=settings.gateway.role == "adapter",
-        )
-        if settings.local is not None:
-            serve(gateway, _local_broker(settings.gateway.id, settings.local), settings.local)
-        log(
-            "info", f"gateway {settings.gateway.id} starts with {len(meters)} meter{'s' * (len(meters) != 1)}"
-        )
-        running = asyncio.create_task(gateway.run())
-        waiting = asyncio.create_task(ended.wait())
-        await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
-        log("info", "ending")
-        for task in (running, waiting):
-            task.cancel()
-        await asyncio.wait((running, waiting))
-        if not running.cancelled():
-            running.result()
+def assemble(settings: config.Configuration, recordings: Path | None, stack: AsyncExitStack) -> Gateway:
+    """The gateway as it is configured; what it needs besides ends with `stack`. Raises ConfigurationError."""
+    meters = []
+    for section in settings.meter:
+        access = _access(section, settings.gateway.state_dir)
+        log("info", f"{section.name}: {access.secret_form}")
+        if recordings is not None:
+            recorder = access.record_to(recordings / f"{section.name}-{clock.utc_ms() // 1000}.jsonl")
+            stack.callback(recorder.close)
+            log("info", f"{section.name}: link traffic is recorded to {recorder.path}")
+        meters.append(_meter(section, access))
+    directory = outbox_dir(settings.gateway.state_dir, settings.gateway.id)
+    gateway = Gateway(
+        settings.gateway.id,
+        meters,
+        _broker(settings),
+        stack.enter_context(opened(directory, settings.outbox.size_mb << 20)),
+        log,
+        _credential(settings),
+        settings.outbox.sync,
+        adapter=settings.gateway.role == "adapter",
+    )
+    if settings.local is not None:
+        serve(gateway, _local_broker(settings.gateway.id, settings.local), settings.local)
+    log("info", f"gateway {settings.gateway.id} starts with {len(meters)} meter{'s' * (len(meters) != 1)}")
+    return gateway
 
 
 def _access(section: config.MeterSection, state: Path | None) -> MeterAccess:

@@ -24,3 +24,17 @@ def ending() -> Iterator[asyncio.Event]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def reloading(wanted: bool) -> Iterator[asyncio.Event]:
+    """Within `ending`: an event that SIGHUP sets in place of ending, where that is `wanted`."""
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    if wanted:
+        loop.add_signal_handler(signal.SIGHUP, asked.set)
+    try:
+        yield asked
+    finally:
+        if wanted:
+            loop.remove_signal_handler(signal.SIGHUP)

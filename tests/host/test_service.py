@@ -258,9 +258,7 @@ def test_interrupted_by_ctrl_c(directory, meter):
 def test_the_journal_gets_levels_instead_of_times(directory):
     file = directory / "gateway.toml"
     file.write_text(CONFIGURATION.format(broker=free_port(), port="/dev/ttyNONE", key="key"))
-    with Program(
-        "gateway.host.cli", "run", "-c", file, environment={**ENVIRONMENT, "JOURNAL_STREAM": "8:1"}
-    ) as running:
+    with Program("gateway.host.cli", "run", "-c", file, environment=ENVIRONMENT, journal=True) as running:
         running.expect("^<6>gateway test-gateway starts")
         running.expect("^<4>.*no such port")
         ends_well(running)
