@@ -2,8 +2,11 @@
 
 import hashlib
 
+import msgpack
+
 from gateway.transmission.model import Reading, Timestamp
-from gateway.transmission.packer import pack
+
+_pack = msgpack.Packer().pack
 
 
 def content_hash(reading: Reading) -> bytes:
@@ -19,7 +22,8 @@ def content_hash(reading: Reading) -> bytes:
         ]
         for value in reading.values
     ]
-    return hashlib.sha256(pack([reading.kind, _instant(reading.time), list(reading.faults), values])).digest()
+    packed: bytes = _pack([reading.kind, _instant(reading.time), list(reading.faults), values])
+    return hashlib.sha256(packed).digest()
 
 
 def _instant(time: Timestamp) -> list[int | str | None]:

@@ -1,4 +1,9 @@
-"""The custody ledger's tables, within the transaction that stores the frames it speaks of."""
+"""The custody ledger's tables, within the transaction that stores the frames it speaks of.
+
+One statement per table and batch: what a batch needs is loaded when the ledger names its streams, what it
+changes is written at the `end`. Workers may share the tables: what two of them write
+about one frame is the same.
+"""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -15,163 +20,174 @@ from .schema import (
     custody_session,
     custody_stream,
 )
+from .writer import insert
 
 if TYPE_CHECKING:
     from gateway.transmission.ledger import Key
 
+# Databases bound the number of parameters in one statement.
+_CHUNK = 5000
 
-def _stream_is(table: sa.Table, key: "Key") -> sa.ColumnElement[bool]:
+
+def _key_of(table: sa.Table) -> sa.ColumnElement[Any]:
+    return sa.tuple_(table.c.meter_individual_id, table.c.frame_class, table.c.epoch)
+
+
+def _stream_is(table: sa.Table) -> sa.ColumnElement[bool]:
+    """To be executed with parameters m, c and e."""
     return sa.and_(
-        table.c.meter_individual_id == key[0], table.c.frame_class == key[1], table.c.epoch == key[2]
+        table.c.meter_individual_id == sa.bindparam("m"),
+        table.c.frame_class == sa.bindparam("c"),
+        table.c.epoch == sa.bindparam("e"),
     )
 
 
+_DELETE_STREAM = custody_stream.delete().where(_stream_is(custody_stream))
+_DELETE_FRAMES = custody_frame.delete().where(_stream_is(custody_frame))
+_DELETE_BELOW = _DELETE_FRAMES.where(custody_frame.c.sequence < sa.bindparam("s"))
+_DELETE_FRAME = _DELETE_FRAMES.where(custody_frame.c.sequence == sa.bindparam("s"))
+
+
 class SqlLedgerStore(LedgerStore):
-    """`connection` is the transaction of the moment; whoever opens one sets it."""
+    """Call `begin` with the transaction before the ledger is told anything, `end` after its `finish`."""
 
     def __init__(self) -> None:
         self.connection: sa.Connection
+        self._generations: dict[bytes, tuple[bytes, int] | None] = {}
+        self._new_generations: dict[bytes, tuple[bytes, int]] = {}
+        self._sessions: dict[bytes, tuple[int, int] | None] = {}
+        self._loose: list[tuple[bytes, bytes]] = []
+        self._drops: list[dict[str, Any]] = []
+        self._trims: dict[bytes, tuple[int, int]] = {}
+
+    def begin(self, connection: sa.Connection) -> None:
+        self.connection = connection
+        self._generations = {}
+        self._new_generations = {}
+        self._sessions = {}
+        self._loose = []
+        self._drops = []
+        self._trims = {}
 
     def load(self, keys: Iterable["Key"]) -> dict["Key", Stream]:
+        wanted = list(keys)
+        self._load_generations({meter for meter, _, _ in wanted})
         streams: dict[Key, Stream] = {}
-        for key in keys:
-            row = self.connection.execute(
-                sa.select(custody_stream).where(_stream_is(custody_stream, key))
-            ).one_or_none()
-            if row is None:
-                continue
-            stream = Stream()
-            stream.new = False
-            stream.low, stream.key_id, stream.nonce = row.low, row.key_id, row.nonce
-            stream.touched = row.touched
-            hashes = self.connection.execute(
-                sa.select(custody_frame.c.sequence, custody_frame.c.sha256).where(
-                    _stream_is(custody_frame, key)
-                )
-            )
-            stream.hashes = {row.sequence: row.sha256 for row in hashes}
-            streams[key] = stream
+        table = custody_stream
+        for chunk in _chunks(wanted):
+            for row in self.connection.execute(
+                sa.select(
+                    table.c.meter_individual_id,
+                    table.c.frame_class,
+                    table.c.epoch,
+                    table.c.low,
+                    table.c.key_id,
+                    table.c.nonce,
+                    table.c.touched,
+                ).where(_key_of(table).in_(chunk))
+            ):
+                stream = Stream()
+                stream.new = False
+                meter, cls, epoch, stream.low, stream.key_id, stream.nonce, stream.touched = row
+                streams[(meter, cls, epoch)] = stream
+        table = custody_frame
+        for chunk in _chunks(list(streams)):
+            for meter, cls, epoch, sequence, sha256 in self.connection.execute(
+                sa.select(
+                    table.c.meter_individual_id,
+                    table.c.frame_class,
+                    table.c.epoch,
+                    table.c.sequence,
+                    table.c.sha256,
+                ).where(_key_of(table).in_(chunk))
+            ):
+                streams[(meter, cls, epoch)].hashes[sequence] = sha256
         return streams
 
     def save(self, streams: dict["Key", Stream]) -> None:
-        for key, stream in streams.items():
-            meter, cls, epoch = key
-            state = {
-                "low": stream.low,
-                "key_id": stream.key_id,
-                "nonce": stream.nonce,
-                "touched": stream.touched,
-            }
+        rows: list[dict[str, Any]] = []
+        below: list[dict[str, Any]] = []
+        gone: list[dict[str, Any]] = []
+        hashes: list[dict[str, Any]] = []
+        for (meter, cls, epoch), stream in streams.items():
             named = {"meter_individual_id": meter, "frame_class": cls, "epoch": epoch}
-            if stream.new:
-                self.connection.execute(custody_stream.insert(), named | state)
-            else:
-                self.connection.execute(
-                    custody_stream.update().where(_stream_is(custody_stream, key)).values(state)
-                )
+            rows.append(
+                {
+                    **named,
+                    "low": stream.low,
+                    "key_id": stream.key_id,
+                    "nonce": stream.nonce,
+                    "touched": stream.touched,
+                }
+            )
             if stream.pruned:
-                self.connection.execute(
-                    custody_frame.delete().where(
-                        _stream_is(custody_frame, key), custody_frame.c.sequence < stream.pruned
-                    )
-                )
-            if stream.replaced:
-                self.connection.execute(
-                    custody_frame.delete().where(
-                        _stream_is(custody_frame, key), custody_frame.c.sequence.in_(stream.replaced)
-                    )
-                )
-            rows: list[dict[str, Any]] = [
-                named | {"sequence": sequence, "sha256": stream.hashes[sequence]}
+                below.append({"m": meter, "c": cls, "e": epoch, "s": stream.pruned})
+            gone += [{"m": meter, "c": cls, "e": epoch, "s": sequence} for sequence in stream.replaced]
+            hashes += [
+                {**named, "sequence": sequence, "sha256": stream.hashes[sequence]}
                 for sequence in sorted(stream.added | stream.replaced)
                 if sequence in stream.hashes
             ]
-            if rows:
-                self.connection.execute(custody_frame.insert(), rows)
+        statement = insert(self.connection, custody_stream)
+        state = {name: statement.excluded[name] for name in ("low", "key_id", "nonce", "touched")}
+        self._execute(
+            statement.on_conflict_do_update(
+                index_elements=[
+                    custody_stream.c.meter_individual_id,
+                    custody_stream.c.frame_class,
+                    custody_stream.c.epoch,
+                ],
+                set_=state,
+            ),
+            rows,
+        )
+        self._execute(_DELETE_BELOW, below)
+        self._execute(_DELETE_FRAME, gone)
+        self._execute(insert(self.connection, custody_frame).on_conflict_do_nothing(), hashes)
 
     def trim(self, meter: bytes, before: int, most: int) -> None:
-        table = custody_stream
-        rows = self.connection.execute(
-            sa.select(table.c.frame_class, table.c.epoch, table.c.touched)
-            .where(table.c.meter_individual_id == meter)
-            .order_by(table.c.touched.desc(), table.c.frame_class, table.c.epoch)
-        ).all()
-        for place, row in enumerate(rows):
-            if place >= most or row.touched < before:
-                key = (meter, row.frame_class, row.epoch)
-                self.connection.execute(custody_frame.delete().where(_stream_is(custody_frame, key)))
-                self.connection.execute(table.delete().where(_stream_is(table, key)))
+        self._trims[meter] = (before, most)
 
     def add_loose(self, meter: bytes, sha256: bytes) -> None:
-        table = custody_loose
-        if self._knows(table, meter, sha256):
-            return
-        self.connection.execute(table.insert(), {"meter_individual_id": meter, "sha256": sha256})
-        oldest_kept = (
-            sa.select(table.c.id)
-            .where(table.c.meter_individual_id == meter)
-            .order_by(table.c.id.desc())
-            .offset(MAX_LOOSE - 1)
-            .limit(1)
-            .scalar_subquery()
-        )
-        self.connection.execute(
-            table.delete().where(table.c.meter_individual_id == meter, table.c.id < oldest_kept)
-        )
+        self._loose.append((meter, sha256))
 
     def remove_loose(self, meter: bytes, sha256: bytes) -> None:
+        self._write_loose()
         table = custody_loose
         self.connection.execute(
             table.delete().where(table.c.meter_individual_id == meter, table.c.sha256 == sha256)
         )
 
     def has(self, meter: bytes, sha256: bytes) -> bool:
-        return self._knows(custody_loose, meter, sha256) or self._knows(custody_frame, meter, sha256)
-
-    def _knows(self, table: sa.Table, meter: bytes, sha256: bytes) -> bool:
-        return bool(
+        self._write_loose()
+        return any(
             self.connection.scalar(
                 sa.select(sa.exists().where(table.c.meter_individual_id == meter, table.c.sha256 == sha256))
             )
+            for table in (custody_loose, custody_frame)
         )
 
     def add_drop(self, meter: bytes, cls: int, epoch: int, first: int, last: int) -> None:
-        row = {
-            "meter_individual_id": meter,
-            "frame_class": cls,
-            "epoch": epoch,
-            "first": first,
-            "last": last,
-        }
-        known = self.connection.scalar(sa.select(sa.func.count()).select_from(custody_drop).filter_by(**row))
-        if not known:
-            self.connection.execute(custody_drop.insert(), row)
+        self._drops.append(
+            {"meter_individual_id": meter, "frame_class": cls, "epoch": epoch, "first": first, "last": last}
+        )
 
     def generation(self, meter: bytes) -> tuple[bytes, int] | None:
-        table = custody_generation
-        row = self.connection.execute(
-            sa.select(table.c.generation, table.c.since).where(table.c.meter_individual_id == meter)
-        ).one_or_none()
-        return None if row is None else (row.generation, row.since)
+        if meter not in self._generations:
+            self._load_generations({meter})
+        return self._generations[meter]
 
     def set_generation(self, meter: bytes, generation: bytes, since: int) -> None:
-        table = custody_generation
-        changed = self.connection.execute(
-            table.update()
-            .where(table.c.meter_individual_id == meter)
-            .values(generation=generation, since=since)
-        )
-        if not changed.rowcount:
-            self.connection.execute(
-                table.insert(), {"meter_individual_id": meter, "generation": generation, "since": since}
-            )
+        self._generations[meter] = self._new_generations[meter] = (generation, since)
 
     def session(self, session: bytes) -> tuple[int, int] | None:
-        table = custody_session
-        row = self.connection.execute(
-            sa.select(table.c.position, table.c.last_commit).where(table.c.session == session)
-        ).one_or_none()
-        return None if row is None else (row.position, row.last_commit)
+        if session not in self._sessions:
+            table = custody_session
+            row = self.connection.execute(
+                sa.select(table.c.position, table.c.last_commit).where(table.c.session == session)
+            ).one_or_none()
+            self._sessions[session] = None if row is None else (row.position, row.last_commit)
+        return self._sessions[session]
 
     def advance(self, session: bytes, old: int, position: int, now: int) -> bool:
         table = custody_session
@@ -185,13 +201,22 @@ class SqlLedgerStore(LedgerStore):
                     "last_commit": now,
                 },
             )
-            return True
-        changed = self.connection.execute(
-            table.update()
-            .where(table.c.session == session, table.c.position == old)
-            .values(position=position, last_commit=now)
-        )
-        return changed.rowcount == 1
+        else:
+            changed = self.connection.execute(
+                table.update()
+                .where(table.c.session == session, table.c.position == old)
+                .values(position=position, last_commit=now)
+            )
+            return changed.rowcount == 1
+        return True
+
+    def end(self) -> None:
+        """Writes what is left, before the commit."""
+        self._write_loose()
+        self._write_generations()
+        self._execute(insert(self.connection, custody_drop).on_conflict_do_nothing(), self._drops)
+        self._drops = []
+        self._write_trims()
 
     def last_commit(self, opened: int) -> int:
         table = custody_session
@@ -199,3 +224,78 @@ class SqlLedgerStore(LedgerStore):
             sa.select(sa.func.max(table.c.last_commit)).where(table.c.opened <= opened)
         )
         return int(latest or 0)
+
+    def _execute(self, statement: sa.Executable, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            self.connection.execute(statement, rows)
+
+    def _load_generations(self, meters: set[bytes]) -> None:
+        table = custody_generation
+        for chunk in _chunks([meter for meter in meters if meter not in self._generations]):
+            self._generations.update(dict.fromkeys(chunk))
+            for row in self.connection.execute(
+                sa.select(table.c.meter_individual_id, table.c.generation, table.c.since).where(
+                    table.c.meter_individual_id.in_(chunk)
+                )
+            ):
+                self._generations[row.meter_individual_id] = (row.generation, row.since)
+
+    def _write_generations(self) -> None:
+        statement = insert(self.connection, custody_generation)
+        new = {name: statement.excluded[name] for name in ("generation", "since")}
+        self._execute(
+            statement.on_conflict_do_update(
+                index_elements=[custody_generation.c.meter_individual_id], set_=new
+            ),
+            [
+                {"meter_individual_id": meter, "generation": generation, "since": since}
+                for meter, (generation, since) in self._new_generations.items()
+            ],
+        )
+        self._new_generations = {}
+
+    def _write_loose(self) -> None:
+        """Adds what is new and, for each meter concerned, lets the oldest go."""
+        if not self._loose:
+            return
+        table = custody_loose
+        rows = [{"meter_individual_id": meter, "sha256": sha256} for meter, sha256 in self._loose]
+        self._loose = []
+        self._execute(insert(self.connection, table).on_conflict_do_nothing(), rows)
+        oldest_kept = (
+            sa.select(table.c.id)
+            .where(table.c.meter_individual_id == sa.bindparam("m"))
+            .order_by(table.c.id.desc())
+            .offset(MAX_LOOSE - 1)
+            .limit(1)
+            .scalar_subquery()
+        )
+        self._execute(
+            table.delete().where(table.c.meter_individual_id == sa.bindparam("m"), table.c.id < oldest_kept),
+            [{"m": meter} for meter in {row["meter_individual_id"] for row in rows}],
+        )
+
+    def _write_trims(self) -> None:
+        table = custody_stream
+        gone: list[dict[str, Any]] = []
+        for chunk in _chunks(list(self._trims)):
+            rows = self.connection.execute(
+                sa.select(table.c.meter_individual_id, table.c.frame_class, table.c.epoch, table.c.touched)
+                .where(table.c.meter_individual_id.in_(chunk))
+                .order_by(
+                    table.c.meter_individual_id, table.c.touched.desc(), table.c.frame_class, table.c.epoch
+                )
+            ).all()
+            places: dict[bytes, int] = {}
+            for meter, cls, epoch, touched in rows:
+                before, most = self._trims[meter]
+                places[meter] = place = places.get(meter, -1) + 1
+                if place >= most or touched < before:
+                    gone.append({"m": meter, "c": cls, "e": epoch})
+        self._trims = {}
+        self._execute(_DELETE_FRAMES, gone)
+        self._execute(_DELETE_STREAM, gone)
+
+
+def _chunks(items: list[Any]) -> Iterable[list[Any]]:
+    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))

@@ -14,7 +14,15 @@ class EngineError(CloudError):
 
 
 class StorageError(CloudError):
-    """The database can't be opened or written."""
+    """The database can't be opened, or written at this time: locked, full, damaged, away."""
+
+
+class SetBackError(StorageError):
+    """The database's file was replaced, restored or deleted beneath us; it is open anew."""
+
+
+class ContentError(CloudError):
+    """The database refuses what it was given, now and whenever it is tried again."""
 
 
 class InUseError(StorageError):

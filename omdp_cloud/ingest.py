@@ -1,29 +1,22 @@
 """Ingress: messages become rows, revisions, dead letters and receipts, one transaction per batch."""
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway.transmission import FrameError, OutboxError, frames, mbus, platform_json, topics
-from gateway.transmission.ids import uuid5
+from gateway import clock
+from gateway.transmission import FrameError, OutboxError
 from gateway.transmission.ledger import Ledger
-from gateway.transmission.model import Reading
-from gateway.transmission.rows import rows
 
-from .contents import content_hash
+from . import statuses
 from .custody import SqlLedgerStore
-from .storage import Outcome, Storage, Writer
+from .decoding import MAX_PAYLOAD, Decoded, Message, decode, refused
+from .errors import ContentError, SetBackError
+from .storage import Storage
+from .writer import Outcome, Writer
 
-# A payload beyond this is kept as a dead letter by its beginning only: nobody may fill the disk.
-MAX_PAYLOAD = 256 * 1024
-
-
-@dataclass(frozen=True)
-class Message:
-    topic: str
-    payload: bytes
+__all__ = ["Ingest", "MAX_PAYLOAD", "Message", "Report"]
 
 
 @dataclass
@@ -32,14 +25,28 @@ class Report:
 
     outcome: Outcome = field(default_factory=Outcome)
     dead_letters: int = 0
+    ignored: int = 0  # of topics that are not ours, and asks under keys we do not have
+    refused: int = 0  # asks and statuses that are wrong, or for which there is no room
+    set_back: int = 0  # how often the database turned out to be another one
     receipts: list[tuple[bytes, bytes]] = field(default_factory=list)
+    work_seconds: float = 0  # without the wait for the disk
+
+    def add(self, other: "Report") -> None:
+        for name in ("stored", "known", "revised"):
+            setattr(self.outcome, name, getattr(self.outcome, name) + getattr(other.outcome, name))
+        for name in ("dead_letters", "ignored", "refused", "set_back", "work_seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.receipts += other.receipts
 
 
 class Ingest:
     """Takes batches of messages into the storage. `keys`: hop keys by key id, of the senders we serve."""
 
     def __init__(
-        self, storage: Storage, keys: Mapping[bytes, bytes], now: Callable[[], int] = lambda: int(time.time())
+        self,
+        storage: Storage,
+        keys: Mapping[bytes, bytes],
+        now: Callable[[], int] = lambda: clock.utc_ms() // 1000,
     ) -> None:
         self._storage = storage
         self._keys = keys
@@ -48,74 +55,105 @@ class Ingest:
         self._store = SqlLedgerStore()
 
     async def take(self, messages: Sequence[Message]) -> Report:
-        """All of the batch is committed when this returns. Raises StorageError: nothing of it stands."""
-        now = self._now()
+        """All of the batch is committed when this returns. Raises StorageError: nothing of it stands, or
+        nobody was told."""
+        began = time.perf_counter()
+        decoded = [decode(message) for message in messages]
+        report = Report(work_seconds=time.perf_counter() - began)
+        await self._take(messages, decoded, report, again=True)
+        return report
+
+    async def _take(
+        self, messages: Sequence[Message], decoded: Sequence[Decoded], report: Report, again: bool
+    ) -> None:
+        """`again`: whatever the database says against the content may come from what we knew of it."""
         try:
-            try:
-                return await self._storage.write(lambda writer: self._take(writer, messages, now))
-            except OutboxError:
-                # The database was restored beneath us: a new ledger finds out what that means.
-                self._ledger = None
-                return await self._storage.write(lambda writer: self._take(writer, messages, now))
+            report.add(await self._write(messages, decoded))
+            return
+        except (SetBackError, OutboxError) as error:
+            # Restored beneath us. A new ledger finds out what that means.
+            report.set_back += 1
+            if not again:
+                raise SetBackError(str(error)) from None
+        except ContentError as error:
+            if not again and len(messages) == 1:
+                # It is this one. It is kept with the reason, and the others go on without it.
+                report.add(await self._write(messages, [refused(messages[0], str(error))]))
+                return
+        if again:
+            await self._take(messages, decoded, report, again=False)
+            return
+        half = len(messages) // 2
+        await self._take(messages[:half], decoded[:half], report, again=False)
+        await self._take(messages[half:], decoded[half:], report, again=False)
+
+    async def _write(self, messages: Sequence[Message], decoded: Sequence[Decoded]) -> Report:
+        try:
+            return await self._storage.write(lambda writer: self._fill(writer, messages, decoded))
         except BaseException:
             # A ledger that does not know for certain what was committed must not speak any more.
             self._ledger = None
             raise
 
-    def _take(self, writer: Writer, messages: Sequence[Message], now: int) -> Report:
+    def _fill(self, writer: Writer, messages: Sequence[Message], decoded: Sequence[Decoded]) -> Report:
+        began = time.perf_counter()
+        now = self._now()
         report = Report()
-        self._store.connection = writer.connection
-        if self._ledger is None:
-            self._ledger = Ledger(self._store, lambda meter, name: self._keys.get(name), os.urandom, now)
-        for message in messages:
-            try:
-                self._one(writer, self._ledger, message, now, report)
-            except FrameError as error:
-                _bury(writer, message, str(error), now, report)
-        report.receipts = self._ledger.finish(now)
+        ledger = self._begin(writer, now)
+        letters = [
+            (message.topic, message.payload[:MAX_PAYLOAD], one.letter)
+            for message, one in zip(messages, decoded, strict=True)
+            if one.letter
+        ]
+        rows = [row for one in decoded for row in one.rows]
+        report.outcome = writer.store(rows, now)
+        if report.outcome.foreign:
+            letters += _foreign(messages, decoded, set(report.outcome.foreign))
+        report.dead_letters = len(letters)
+        writer.bury(letters, now)
+        for one in decoded:
+            if one.number is not None:
+                ledger.frame(*one.number)
+            elif one.unreadable is not None:
+                ledger.unreadable(*one.unreadable)
+            elif one.ask is not None:
+                try:
+                    report.ignored += not ledger.ask(*one.ask)
+                except FrameError:
+                    report.refused += 1
+            report.ignored += one.ignored
+        said = [one.status for one in decoded if one.status is not None]
+        report.refused += statuses.keep(writer, said, now)
+        report.receipts = ledger.finish(now)
+        self._store.end()
+        report.work_seconds = time.perf_counter() - began
         return report
 
-    def _one(self, writer: Writer, ledger: Ledger, message: Message, now: int, report: Report) -> None:
-        if len(message.payload) > MAX_PAYLOAD:
-            raise FrameError(f"{len(message.payload)} bytes; at most {MAX_PAYLOAD} are taken")
-        topic = topics.parse(message.topic)
-        if topic.specific == topics.COMPACT:
-            self._frame(writer, ledger, topic.meter, message, now, report)
-        elif topic.specific == topics.READINGS:
-            _, reading = platform_json.parse(message.payload, topic.meter)
-            row = (reading.identifier or _id_by_content(topic.meter, reading), reading)
-            _add(report.outcome, writer.store(topic.meter, [row], now))
-        elif topic.specific == topics.ASK:
-            ledger.ask(topic.meter, message.payload)
-        elif topic.specific != topics.STATUS:
-            raise FrameError(f"the topic ends in {topic.specific!r}, which is not known here")
-
-    def _frame(
-        self, writer: Writer, ledger: Ledger, meter: bytes, message: Message, now: int, report: Report
-    ) -> None:
-        sha256 = hashlib.sha256(message.payload).digest()
-        try:
-            frame = frames.decode(message.payload, meter)
-        except FrameError as error:
-            _bury(writer, message, str(error), now, report)
-            ledger.unreadable(meter, sha256)
-            return
-        read = [(identifier, mbus.enrich(reading)) for identifier, reading in rows(frame, meter)]
-        _add(report.outcome, writer.store(meter, read, now))
-        ledger.frame(meter, frame.cls, frame.epoch, frame.sequence, sha256)
+    def _begin(self, writer: Writer, now: int) -> Ledger:
+        """The ledger, within this transaction. Raises OutboxError before anything is looked up or written,
+        when the database is not where this ledger left it."""
+        self._store.begin(writer.connection)
+        ledger = self._ledger
+        if ledger is None:
+            ledger = self._ledger = Ledger(
+                self._store, lambda meter, name: self._keys.get(name), os.urandom, now
+            )
+        elif ledger.position:
+            row = self._store.session(ledger.session)
+            if row is None or row[0] != ledger.position:
+                raise OutboxError(f"the database has gone back behind position {ledger.position} of its own")
+        return ledger
 
 
-def _id_by_content(meter: bytes, reading: Reading) -> bytes:
-    """JSON without an id of its own: the same said again is no news, anything else is another reading."""
-    return uuid5(meter, "content:" + content_hash(reading).hex())
-
-
-def _bury(writer: Writer, message: Message, reason: str, now: int, report: Report) -> None:
-    writer.dead_letter(message.topic, message.payload[:MAX_PAYLOAD], reason, now)
-    report.dead_letters += 1
-
-
-def _add(total: Outcome, one: Outcome) -> None:
-    total.stored += one.stored
-    total.known += one.known
-    total.revised += one.revised
+def _foreign(
+    messages: Sequence[Message], decoded: Sequence[Decoded], places: set[int]
+) -> list[tuple[str, bytes, str]]:
+    """Dead letters of those who name a reading of another meter as theirs."""
+    letters = []
+    place = 0
+    for message, one in zip(messages, decoded, strict=True):
+        if any(place + at in places for at in range(len(one.rows))):
+            reason = "an id in it belongs to a reading of another meter"
+            letters.append((message.topic, message.payload[:MAX_PAYLOAD], reason))
+        place += len(one.rows)
+    return letters

@@ -172,3 +172,36 @@ command = sa.Table(
     sa.Column("answered_at", sa.BigInteger, comment="UTC seconds"),
     sqlite_with_rowid=False,
 )
+
+# What gateways and the meters behind them said of themselves last (retained, best effort).
+gateway_status = sa.Table(
+    "gateway_status",
+    metadata,
+    sa.Column("gateway", sa.Text, primary_key=True, comment="the level of the topic behind concentrator/"),
+    sa.Column("meter_individual_id", sa.LargeBinary(16), primary_key=True, comment="empty: of the gateway"),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False, comment="UTC seconds, by the gateway where it says so"),
+    sa.Column("received_at", sa.BigInteger, nullable=False, comment="UTC seconds"),
+    sa.Column("payload", sa.LargeBinary, nullable=False, comment="all that was said, as received"),
+    sqlite_with_rowid=False,
+)
+
+# A fresh random mark with each checkpoint (sqlite_file.py): a copy that is put in the database's place shows.
+checkpoint_mark = sa.Table(
+    "checkpoint_mark",
+    metadata,
+    sa.Column("id", sa.SmallInteger, primary_key=True, comment="1"),
+    sa.Column("mark", sa.LargeBinary(8), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+def prepare(connection: sa.Connection) -> None:
+    """Makes what is missing."""
+    metadata.create_all(connection)
+
+
+def mark(connection: sa.Connection, value: bytes) -> None:
+    connection.execute(checkpoint_mark.delete())
+    connection.execute(checkpoint_mark.insert(), {"id": 1, "mark": value})

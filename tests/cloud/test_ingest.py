@@ -1,9 +1,11 @@
 """What becomes of a message: rows, revisions, dead letters, receipts."""
 
+import hashlib
 import json
 import os
 import sqlite3
 import uuid
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -136,17 +138,11 @@ async def test_an_event_is_a_reading_of_its_code(storage: Storage, ingest: Inges
         (message(present(1, 0), OTHER), "another meter"),
         (message(b"x" * (MAX_PAYLOAD + 1)), "bytes"),
         (Message("concentrator/x/smartMeterMessage/not-a-uuid/compact", present(1, 0)), "UUID"),
-        (Message("concentrator/x", b""), "topic"),
-        (message(b"{}", specific="gossip"), "gossip"),
-        (Message(topics.ask(METER), b"\x96\x01\x01\xc4\x04abcd" + bytes(40)), "custody"),
     ],
 )
 async def test_wrong_input_becomes_a_dead_letter(storage: Storage, ingest: Ingest, bad: Message, reason: str):
     report = await ingest.take([bad, message(present(1, 1))])
     assert report.outcome.stored == 1, "what is right beside it is stored"
-    if reason == "custody":
-        assert report.dead_letters == 0, "custody messages of others are none of our business"
-        return
     table = schema.dead_letter
     (letter,) = await rows(storage, table.c.topic, table.c.payload, table.c.reason)
     assert letter[0] == bad.topic
@@ -154,11 +150,22 @@ async def test_wrong_input_becomes_a_dead_letter(storage: Storage, ingest: Inges
     assert reason in letter[2]
 
 
-async def test_a_status_is_not_kept(storage: Storage, ingest: Ingest):
-    report = await ingest.take(
-        [message(b"{}", specific=topics.STATUS), Message(topics.gateway_status("here"), b"{}")]
-    )
-    assert (report.outcome.stored, report.dead_letters) == (0, 0)
+@pytest.mark.parametrize(
+    "other",
+    [
+        Message("concentrator/x", b"gossip"),
+        Message("concentrator/x/weather", b"sunny"),
+        message(b"{}", specific="gossip"),
+        Message(topics.custody(METER), b"a receipt"),
+        Message(topics.ask(METER), b"\x96\x01\x01\xc4\x04abcd" + bytes(40)),
+    ],
+)
+async def test_what_is_none_of_our_business_is_counted_and_left(
+    storage: Storage, ingest: Ingest, other: Message
+):
+    report = await ingest.take([other])
+    assert (report.ignored, report.dead_letters) == (1, 0)
+    assert await rows(storage, schema.dead_letter.c.id) == []
 
 
 async def test_a_receipt_names_what_is_stored(ingest: Ingest):
@@ -221,20 +228,76 @@ async def test_a_foreign_key_gets_no_receipt(storage: Storage):
     assert (await other.take([message(present(1, 0))])).receipts == []
 
 
-async def test_nothing_of_a_failed_batch_stands(storage: Storage, ingest: Ingest, tmp_path: Path):
-    await ingest.take([message(present(1, 0))])
-    with sqlite3.connect(tmp_path / "readings.db") as connection:
+async def test_one_message_the_database_refuses_neither_stops_the_others_nor_is_lost(
+    storage: Storage, ingest: Ingest, tmp_path: Path
+):
+    await ingest.take([ask([(3, 1, 0, [])])])
+    with closing(sqlite3.connect(tmp_path / "readings.db")) as connection:
         connection.execute(
-            "CREATE TRIGGER full BEFORE INSERT ON property_value WHEN NEW.mantissa = 666 "
-            "BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+            "CREATE TRIGGER no BEFORE INSERT ON property_value WHEN NEW.mantissa = 666 "
+            "BEGIN SELECT RAISE(ABORT, 'a number nobody likes'); END"
         )
-    with pytest.raises(StorageError, match="the disk is full"):
-        await ingest.take([message(present(1, 1)), message(present(1, 2, 666))])
-    assert len(await rows(storage, schema.meter_reading.c.id)) == 1
-    with sqlite3.connect(tmp_path / "readings.db") as connection:
-        connection.execute("DROP TRIGGER full")
-    report = await ingest.take([message(present(1, 1)), message(present(1, 2, 666))])
-    assert report.outcome.stored == 2
+    bad = present(1, 3, 666)
+    frames_sent = [present(1, 0), present(1, 1), present(1, 2), bad, present(1, 4)]
+    report = await ingest.take([message(frame) for frame in frames_sent])
+    assert (report.outcome.stored, report.dead_letters) == (4, 1)
+    table = schema.dead_letter
+    assert await rows(storage, table.c.payload, table.c.reason) == [(bad, "a number nobody likes")]
+    told = {n for receipt in receipts(report) for one in receipt.ranges for n in range(one[2], one[3] + 1)}
+    assert told == {0, 1, 2, 4}
+    claim = (3, 1, 3, hashlib.sha256(bad).digest())
+    report = await ingest.take([ask([(3, 1, 0, [(3, 3)])], [claim])])
+    assert [one[:4] for receipt in receipts(report) for one in receipt.ranges] == [(3, 1, 3, 3)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"textValue": "half a pair: \\ud800"',
+        '"textValue": "zero: \\u0000"',
+    ],
+)
+async def test_what_no_database_can_hold_is_a_dead_letter(storage: Storage, ingest: Ingest, text: str):
+    wrong = (
+        '{"readingTime": "2023-11-22T12:00:00Z", "meterIndividual": {"meterIndividualId": "%s"}, '
+        '"propertyValues": [{"operationalPropertyDefinition": {"propertyId": "OBIS_1.8.0"}, %s}]}'
+    ) % (uuid.UUID(bytes=METER), text)
+    report = await ingest.take([message(wrong.encode(), specific=topics.READINGS), message(present(1, 0))])
+    assert (report.outcome.stored, report.dead_letters) == (1, 1)
+    assert await rows(storage, schema.dead_letter.c.payload) == [(wrong.encode(),)]
+
+
+async def test_no_meter_takes_the_reading_of_another(storage: Storage, ingest: Ingest):
+    mine = interval(5, 1, 0)
+    await ingest.take([message(mine)])
+    (identifier,) = await rows(storage, schema.reading_key.c.meter_reading_identifier)
+    stolen = (
+        '{"meterReadingIdentifier": "%s", "readingTime": "2023-11-22T12:00:00Z", "meterIndividual": '
+        '{"meterIndividualId": "%s"}, "propertyValues": [{"numericalValue": 1, '
+        '"operationalPropertyDefinition": {"propertyId": "OBIS_1.8.0"}}]}'
+    ) % (identifier[0], uuid.UUID(bytes=OTHER))
+    report = await ingest.take([message(stolen.encode(), OTHER, topics.READINGS)])
+    assert (report.outcome.stored, report.outcome.revised, report.dead_letters) == (0, 0, 1)
+    assert await rows(storage, schema.reading_key.c.revision) == [(0,)]
+
+
+async def test_a_full_disk_gives_no_receipt_and_loses_nothing(storage: Storage, ingest: Ingest):
+    async def disk_of(pages: int) -> None:
+        await storage.write(
+            lambda writer: writer.connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        )
+
+    await ingest.take([ask([(3, 1, 0, [])])])
+    many = [message(present(1, sequence)) for sequence in range(400)]
+    await disk_of(1)  # SQLite takes what there is
+    with pytest.raises(StorageError, match="full"):
+        await ingest.take(many)
+    assert await rows(storage, schema.meter_reading.c.id) == []
+    await disk_of(1_000_000)
+    report = await ingest.take(many)
+    assert report.outcome.stored == 400
+    told = {one[2:4] for receipt in receipts(report) for one in receipt.ranges}
+    assert told == {(0, 399)}
 
 
 async def test_a_database_restored_beneath_is_noticed_by_who_asks(storage: Storage, tmp_path: Path):

@@ -1,0 +1,145 @@
+"""The file of a SQLite database: ours alone, and still the one that we opened.
+
+Operators restore backups with cp or mv, with the cloud stopped (perhaps killed) or running. SQLite takes the
+write-ahead log that lies beside the file for the file's own, whatever was put there meanwhile, and a process
+goes on writing to a file that nobody can reach any more. So each checkpoint leaves a fresh random mark in the
+database, and the same mark in a file beside it: a database without the mark is not the one that the log
+belongs to.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import sqlite3
+import time
+from pathlib import Path
+
+from .errors import InUseError
+
+# A file that is just being copied is judged when it has been at rest for so long.
+REST_SECONDS = 0.5
+_MOST_MARKS = 8
+_MARKS = re.compile(rb"process (\d+)\nmarks((?: [0-9a-f]{16})+)\n")
+
+Stat = tuple[int, int, int, int]
+
+
+class SqliteFile:
+    """`path.lock` is held from `take` to `release` and holds the marks of the last checkpoint."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = -1
+        self._marks: list[bytes] = []
+        self._seen: Stat | None = None
+
+    def beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+    def take(self) -> None:
+        """Raises InUseError where another process has this database."""
+        lock = os.open(self.beside(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            known = re.match(rb"process (\d+)", os.pread(lock, 32, 0))
+            owner = known[1].decode() if known else "unknown"
+            os.close(lock)
+            raise InUseError(
+                f"{self.path}: another omdp-cloud (process {owner}) has it, and a SQLite database serves one "
+                "at a time: end that one first, or name another database"
+            ) from None
+        self._lock = lock
+        known = _MARKS.fullmatch(os.pread(lock, 256, 0))
+        self._marks = [bytes.fromhex(mark.decode()) for mark in known[2].split()] if known else []
+
+    def release(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def set_aside_foreign_log(self) -> Path | None:
+        """Before the database is opened: a write-ahead log that belongs to what lay here before a restore
+        is renamed, and its new name returned."""
+        log = self.beside("-wal")
+        if not self._marks or not log.exists() or not log.stat().st_size:
+            return None
+        if self.path.exists() and self._has_a_mark():
+            return None
+        aside = self.beside(f"-wal.of-another-database-{int(time.time())}")
+        log.rename(aside)
+        self.beside("-shm").unlink(missing_ok=True)
+        return aside
+
+    def announce(self, mark: bytes) -> None:
+        """Before the mark may reach the database's file. Durable first, or a power cut between would make
+        the file look foreign."""
+        self._marks.append(mark)
+        self._write_marks()
+        os.fsync(self._lock)
+
+    @property
+    def may_announce(self) -> bool:
+        """False while readers have kept many checkpoints from being complete."""
+        return len(self._marks) < _MOST_MARKS
+
+    def checkpointed(self) -> None:
+        """All of the write-ahead log is in the file, the last mark included."""
+        self._marks = self._marks[-1:]
+        self._write_marks()
+        self._seen = self._stat()
+
+    def looks_touched(self) -> bool:
+        """Did anybody write to the file since the last checkpoint? Cheap, and asked before and after each
+        transaction."""
+        return self._seen is not None and self._stat() != self._seen
+
+    def at_rest(self, waited: float) -> bool:
+        """Has it been left alone for a while, so that it can be judged? `waited`: seconds since that was
+        asked first."""
+        stat = self._stat()
+        if stat is None:
+            return waited >= REST_SECONDS
+        return time.time() - stat[2] / 1e9 >= REST_SECONDS or waited >= 20 * REST_SECONDS
+
+    def is_ours(self) -> bool:
+        """Once it looks touched: another program's checkpoint, or another database?"""
+        seen = self._stat()
+        if seen is None or self._seen is None or seen[:2] != self._seen[:2] or not self._has_a_mark():
+            return False
+        self._seen = seen
+        return True
+
+    def abandon(self) -> None:
+        """The write-ahead log belongs to what is gone: without it, and before connections are closed, for the
+        last one that closes writes the log into whatever file is there now."""
+        for suffix in ("-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                if suffix == "-wal":
+                    os.truncate(self.beside(suffix), 0)
+                self.beside(suffix).unlink()
+        self._marks = []
+        self._seen = None
+
+    def _write_marks(self) -> None:
+        text = f"process {os.getpid()}\nmarks {' '.join(mark.hex() for mark in self._marks)}\n".encode()
+        os.pwrite(self._lock, text, 0)
+        os.ftruncate(self._lock, len(text))
+
+    def _stat(self) -> Stat | None:
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return None
+        return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+    def _has_a_mark(self) -> bool:
+        """Immutable: the file as it is, without the log beside it."""
+        uri = f"file:{str(self.path.absolute()).replace('?', '%3f').replace('#', '%23')}?immutable=1&mode=ro"
+        try:
+            with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+                marks = [mark for (mark,) in connection.execute("SELECT mark FROM checkpoint_mark")]
+        except sqlite3.Error:
+            return False
+        return any(mark in self._marks for mark in marks)
