@@ -40,8 +40,7 @@ class Gateway:
     with whoever gives receipts (the MQTT password); None takes the broker's acknowledgement for custody.
     Who each meter is stands in the outbox's notes, so that a replaced meter is noticed as far as the
     outbox outlives the process. `sync_ms`: how long a frame may wait until it is durable; events and alarms
-    do not wait. `commands`: takes those of the meters' owners; None: nobody commands. `adapter`: the broker
-    is a concentrator's. All of time goes through gateway.clock.
+    do not wait. `adapter`: the broker is a concentrator's. All of time goes through gateway.clock.
     """
 
     def __init__(
@@ -53,7 +52,6 @@ class Gateway:
         log: "Log",
         credential: "bytes | None" = None,
         sync_ms: int = SYNC_MS,
-        commands: "Commands | None" = None,
         adapter: bool = False,
     ) -> None:
         self.name = name
@@ -70,9 +68,7 @@ class Gateway:
             self.supervisor.add(meter.settings.name, meter.run).on_change = self._show
         self._broker = Worker("broker", self.sender.run, log)
         self._storage = Worker("outbox", self._store, log)
-        self.commands = commands
-        if commands is not None:
-            commands.serve(self.sender, self.meters)
+        self.commands: Commands | None = None
         self._concentrator: Concentrator | None = None
         outbox.on_append = self._appended
 
@@ -80,6 +76,11 @@ class Gateway:
         """Serve adapters, too; before `run`."""
         self._concentrator = concentrator
         self._local = self.supervisor.add("local broker", concentrator.run)
+
+    def take(self, commands: "Commands") -> None:
+        """To be called before `run`: the meters' owners may command."""
+        self.commands = commands
+        commands.serve(self.sender, self.meters)
 
     async def run(self) -> None:
         """Until cancelled; then ends the meters' sessions, sends what is left in the outbox if that goes

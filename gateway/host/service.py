@@ -19,6 +19,7 @@ from .logs import log
 from .meter_access import MeterAccess, OpticalAccess, mep_access
 from .mqtt import MqttBroker
 from .outbox_dir import opened, outbox_dir
+from .owners import take_commands
 from .roles import serve
 from .secret_files import read_secret
 from .tls import tls_context
@@ -49,6 +50,7 @@ def assemble(settings: config.Configuration, recordings: Path | None, stack: Asy
         settings.outbox.sync,
         adapter=settings.gateway.role == "adapter",
     )
+    take_commands(gateway, settings)
     if settings.local is not None:
         serve(gateway, _local_broker(settings.gateway.id, settings.local), settings.local)
     log("info", f"gateway {settings.gateway.id} starts with {len(meters)} meter{'s' * (len(meters) != 1)}")
