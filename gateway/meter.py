@@ -30,7 +30,7 @@ class Meter:
     on_alert: "Callable[[], None] | None" = None
 
     def traffic(self) -> "tuple[int, int, int]":
-        """Of this connection: exchanges begun, those answered, and requests sent for them, again or not."""
+        """Of this connection: exchanges begun, those answered, and how often requests were sent again."""
         return 0, 0, 0
 
     async def read(self, table: int, offset: "int | None" = None, count: "int | None" = None) -> bytes:

@@ -84,7 +84,7 @@ class AlertWatch:
             items, asked = await collector.patiently(self._client.serve, tables)
             for item in items:
                 collector.append(item.kind, [item], tables.meter)
-                collector.last_ms[item.kind] = clock.utc_ms()
+                collector.has_read(item.kind, [item])
         except (Refused, TableError, FrameError, OutboxError) as error:
             problem = "%s: an alert can't be served: %s" % (collector.settings.name, error)
             if problem != self._problem:

@@ -2,11 +2,12 @@
 
 from .. import clock
 from .._compat import TYPE_CHECKING, const
-from ..errors import AuthenticationError, FrameError, OutboxError, ProtocolError, Refused, TableError
+from ..errors import FrameError, OutboxError, ProtocolError, Refused, TableError
 from ..transmission import frames, ids, model
 from . import kinds
 from .marks import mark
 from .outbox import CLASSES
+from .vitals import Vitals
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -36,6 +37,7 @@ class Collector:
         self.last_ms: dict[int, int] = {}
         self.problems: dict[int, str] = {}
         self.bad_answers = 0
+        self.vitals = Vitals(settings.stale_after)
         self._horizon: Horizon | None = None
         self._places = [-1] * CLASSES  # of the newest frames
         self.outbox = outbox
@@ -108,8 +110,13 @@ class Collector:
             self.problems[kind] = str(error)
             return False
         self.problems.pop(kind, None)
-        self.last_ms[kind] = clock.utc_ms()
+        self.has_read(kind, items)
         return True
+
+    def has_read(self, kind: int, items: "Sequence[Any]") -> None:
+        """Something of a kind is in the outbox, or there was nothing new."""
+        self.last_ms[kind] = clock.utc_ms()
+        self.vitals.has_read(kind, items)
 
     def _forget(self, tables: "Tables", kind: int) -> None:
         """Readers, unless they are needed all the time."""
@@ -147,11 +154,11 @@ class Collector:
         return "; ".join(found)
 
     async def patiently(self, ask: "Callable[..., Awaitable[Any]]", *arguments: "Any") -> "Any":
-        """The answer; a good link gives a bad one now and then (MEP guide, 0B), so it is asked again."""
+        """The answer; a good link gives a bad one now and then, so it is asked again."""
         for _ in range(_BAD_ANSWERS - 1):
             try:
                 return await ask(*arguments)
-            except (AuthenticationError, ProtocolError) as error:
+            except ProtocolError as error:
                 self.bad_answers += 1
                 self.log("debug", "%s: asked again after a bad answer: %s" % (self.settings.name, error))
         return await ask(*arguments)

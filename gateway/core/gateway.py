@@ -8,7 +8,7 @@ from .._compat import TYPE_CHECKING, const
 from ..errors import ConfigurationError, Expired, OutboxError
 from ..transmission import topics
 from ..transmission.custody import hop_key
-from ..transmission.model import ALARM, CLASS_OF_KIND
+from ..transmission.model import ALARM, CLASS_OF_KIND, KIND_NAMES
 from .meter_task import MeterSettings, MeterTask
 from .sender import Sender
 from .supervisor import Supervisor, Worker
@@ -28,6 +28,7 @@ __all__ = ["Gateway", "MeterSettings", "last_will"]
 # How long what is left in the outbox may take to go when the gateway ends. With 2 s for the meters' sessions
 # (meter_task) and 1 s for the broker's it has ended within 5 s, whatever hangs.
 _DRAIN_MS = const(1500)
+_LOOK_MS = const(10000)
 # How long frames may wait to become durable; those of events and alarms do not wait.
 SYNC_MS = const(10000)
 
@@ -57,9 +58,11 @@ class Gateway:
         self.name = name
         self.outbox = outbox
         self._synced_ms: int | None = None
+        self._started_ms = clock.utc_ms()
         self._log = log
         self._sync_ms = sync_ms
         self._urgent = asyncio.Event()
+        self._ending = False
         key = None if credential is None else hop_key(credential)
         self.sender = Sender(outbox, broker, name, key, on_rewind=self._rewind, adapter=adapter)
         self.supervisor = Supervisor(log)
@@ -67,7 +70,7 @@ class Gateway:
         for meter in self.meters:
             self.supervisor.add(meter.settings.name, meter.run).on_change = self._show
         self._broker = Worker("broker", self.sender.run, log)
-        self._storage = Worker("outbox", self._store, log)
+        self._storage = Worker("outbox", self._store, log, self._show_own)
         self.commands: Commands | None = None
         self._concentrator: Concentrator | None = None
         outbox.on_append = self._appended
@@ -85,13 +88,15 @@ class Gateway:
     async def run(self) -> None:
         """Until cancelled; then ends the meters' sessions, sends what is left in the outbox if that goes
         fast, syncs it, and leaves the broker."""
-        self.sender.set_status(None, _status("online"))
+        self._show_own()
         others = [asyncio.create_task(worker.run()) for worker in (self._broker, self._storage)]
         if self.commands is not None:
             others.append(asyncio.create_task(Worker("commands", self.commands.run, self._log).run()))
+        others.append(asyncio.create_task(Worker("supervision", self._watch, self._log).run()))
         try:
             await self.supervisor.run()
         finally:
+            self._ending = True
             for meter in self.meters:
                 self._show_one(meter, "stopped", "", clock.utc_ms())
             self.sender.set_status(None, _status("stopped"))
@@ -113,6 +118,14 @@ class Gateway:
         if cls == CLASS_OF_KIND[ALARM]:
             self._urgent.set()
         self.sender.appended(cls)
+
+    async def _watch(self, worker: Worker) -> None:
+        """Looks how old values are; for as long as the gateway runs."""
+        while True:
+            await clock.sleep_ms(_LOOK_MS)
+            for meter, its in zip(self.meters, self.supervisor.workers):  # noqa: B905 - MicroPython's zip has no strict
+                if meter.look(its):
+                    self._show_one(meter, its.state, its.reason, its.since_ms)
 
     async def _store(self, worker: Worker) -> None:
         """Makes durable what came together meanwhile; for as long as the gateway runs."""
@@ -185,9 +198,24 @@ class Gateway:
         for meter, worker in zip(self.meters, self.supervisor.workers):  # noqa: B905 - MicroPython's zip has no strict
             self._show_one(meter, worker.state, worker.reason, worker.since_ms)
 
+        self._show_own()
+
     def _show_one(self, meter: MeterTask, state: str, reason: str, since_ms: int) -> None:
-        if meter.meter_id is not None:
-            self.sender.set_status(meter.meter_id, _status(state, reason, since_ms))
+        meter_id = meter.expected_id
+        if meter_id is not None:
+            stale = [KIND_NAMES[kind] for kind in meter.vitals.stale]
+            self.sender.set_status(meter_id, _status(state, reason, since_ms, "stale", stale))
+
+    def _show_own(self) -> None:
+        if not self._ending:
+            troubled = {
+                worker.name: worker.state
+                for worker in self.supervisor.workers
+                if worker.state not in ("starting", "working", "idle")
+            }
+            self.sender.set_status(
+                None, _status("online", self._storage.reason, self._started_ms, "troubled", troubled)
+            )
 
 
 def last_will(name: str, adapter: bool = False) -> "tuple[str, bytes]":
@@ -196,6 +224,11 @@ def last_will(name: str, adapter: bool = False) -> "tuple[str, bytes]":
     return topic, b'{"state": "offline"}'
 
 
-def _status(state: str, reason: str = "", since_ms: "int | None" = None) -> bytes:
+def _status(
+    state: str, reason: str = "", since_ms: "int | None" = None, more: str = "", what: "Any" = None
+) -> bytes:
     since = clock.utc_ms() if since_ms is None else since_ms
-    return json.dumps({"state": state, "reason": reason, "since": since // 1000}).encode()
+    status = {"state": state, "reason": reason, "since": since // 1000}
+    if more:
+        status[more] = what
+    return json.dumps(status).encode()

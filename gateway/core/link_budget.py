@@ -2,10 +2,12 @@
 
 from .. import clock
 from .._compat import TYPE_CHECKING, const
+from ..errors import Refused
 from ..meter import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import Any
 
 # What a backfill leaves in the bucket, so that alarms and present values never wait for it.
 _RESERVE_MS = const(120000)
@@ -50,6 +52,7 @@ class Bucket:
 class LinkBudget(Meter):
     """A meter whose reads and writes wait for their tokens: one for each message.
 
+    `heard_ms`: when its last answer came (monotonic), refusals of a table included.
     `before_read`, when set: a coroutine function for what goes ahead of a message.
     """
 
@@ -59,6 +62,7 @@ class LinkBudget(Meter):
         self.max_read = meter.max_read
         self.authenticated = meter.authenticated
         self.resyncs = meter.resyncs
+        self.heard_ms: int | None = None
         self._meter = meter
         self._bucket = bucket
         meter.on_alert = self._alert
@@ -85,21 +89,30 @@ class LinkBudget(Meter):
         if self.before_read is not None:
             await self.before_read()
         await self._bucket.take()
-        try:
-            return await self._meter.read(table, offset, count)
-        finally:
-            self._follow()
+        return await self._ask(self._meter.read(table, offset, count))  # type: ignore[no-any-return]
 
     async def write(self, table: int, data: bytes, offset: "int | None" = None) -> None:
         await self._bucket.take()
-        try:
-            await self._meter.write(table, data, offset)
-        finally:
-            self._follow()
+        await self._ask(self._meter.write(table, data, offset))
 
-    def _follow(self) -> None:
-        self.max_read = self._meter.max_read
-        self.resyncs = self._meter.resyncs
+    async def _ask(self, exchange: "Awaitable[Any]") -> "Any":
+        try:
+            answer = await exchange
+            self.heard_ms = clock.monotonic_ms()
+            return answer
+        except Refused:
+            self.heard_ms = clock.monotonic_ms()
+            raise
+        finally:
+            self.max_read = self._meter.max_read
+            self.resyncs = self._meter.resyncs
+
+    @property
+    def security(self) -> str:  # type: ignore[override]
+        return self._meter.security
+
+    def traffic(self) -> "tuple[int, int, int]":
+        return self._meter.traffic()
 
     async def release(self) -> None:
         await self._meter.release()

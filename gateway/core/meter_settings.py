@@ -24,7 +24,8 @@ class MeterSettings:
     `reads_per_hour`: the most it is asked for. `idle_s`: begin and end of the time of day (seconds since
     midnight, UTC) in which its port is left alone; None: it never is. `client`: what the
     meter alerts; None: nobody, and what alerts would tell is polled. `on_demand`: has the meter ask its M-Bus
-    devices; None: what it has of them is read.
+    devices; None: what it has of them is read. `stale_after`: how many intervals without a reading make a
+    kind stale.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class MeterSettings:
         idle_s: "tuple[int, int] | None" = None,
         client: "Client | None" = None,
         on_demand: "OnDemand | None" = None,
+        stale_after: int = 3,
     ) -> None:
         self.name = name
         self.open_meter = open_meter
@@ -48,6 +50,7 @@ class MeterSettings:
         self.idle_s = idle_s
         self.client = client
         self.on_demand = on_demand
+        self.stale_after = stale_after
 
     def idle_ms(self, now_ms: int) -> int:
         """How much longer the port is left alone; 0 when it is not."""

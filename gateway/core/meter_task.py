@@ -68,6 +68,7 @@ class MeterTask(Collector):
         while True:
             await self._leave_alone(worker)
             meter = LinkBudget(await self.settings.open_meter(), self.bucket)
+            self.vitals.connected(meter)
             client = self.settings.client
             if client is not None:
                 if self._watch is None:
@@ -82,6 +83,7 @@ class MeterTask(Collector):
                     await self._serve(meter, tables, worker)
             finally:
                 self._refuse_requests()
+                self.vitals.disconnected()
                 await _close(meter)
             if tables is not None:
                 continue
@@ -352,20 +354,48 @@ class MeterTask(Collector):
     def status(self) -> "dict[str, Any]":
         """See Gateway.status."""
         kinds = {
-            model.KIND_NAMES[job.kind]: self._kind_status(job.kind, job.missed) for job in self.scheduler.jobs
+            model.KIND_NAMES[job.kind]: self._kind_status(job.kind, job.missed, job.interval_ms)
+            for job in self.scheduler.jobs
         }
-        kinds[model.KIND_NAMES[model.IDENTITY]] = self._kind_status(model.IDENTITY, 0)
+        kinds[model.KIND_NAMES[model.IDENTITY]] = self._kind_status(model.IDENTITY)
+        status = self.vitals.status()
+        status["link"]["reads"] = self.bucket.used
+        status["link"]["badAnswers"] = self.bad_answers
+        status["name"] = self.settings.name
+        status["meterId"] = ids.format_uuid(self.meter_id) if self.meter_id else ""
+        status["identity"] = self.identity
+        status["kinds"] = kinds
+        return status
+
+    def _kind_status(self, kind: int, missed: int = 0, interval_ms: "int | None" = None) -> "dict[str, Any]":
         return {
-            "name": self.settings.name,
-            "meterId": ids.format_uuid(self.meter_id) if self.meter_id else "",
-            "identity": self.identity,
-            "reads": self.bucket.used,
-            "badAnswers": self.bad_answers,
-            "kinds": kinds,
+            "lastMs": self.last_ms.get(kind),
+            "ageMs": self.vitals.age_ms(kind),
+            "intervalMs": interval_ms,
+            "staleMs": self.vitals.stale.get(kind),
+            "problem": self.problems.get(kind, ""),
+            "missed": missed,
         }
 
-    def _kind_status(self, kind: int, missed: int) -> "dict[str, Any]":
-        return {"lastMs": self.last_ms.get(kind), "problem": self.problems.get(kind, ""), "missed": missed}
+    def look(self, worker: "Worker") -> bool:
+        """Whether other kinds are stale than at the last look, which is logged."""
+        stale = self.vitals.look(self.scheduler.jobs)
+        if stale is None:
+            return False
+        text = "nothing is stale any more"
+        if stale:
+            text = "stale, not read for long: " + ", ".join([model.KIND_NAMES[kind] for kind in stale])
+        level = "warning" if stale and worker.state != "idle" else "info"
+        self.log(level, "%s: %s" % (self.settings.name, text))
+        return True
+
+    @property
+    def expected_id(self) -> "bytes | None":
+        """Of the meter that is there or, until it has said who it is, of the one that was."""
+        noted = self.outbox.note(self._note)
+        if self.meter_id is None and noted is not None:
+            return ids.meter_individual_id(*noted.decode().rsplit(" ", 1))
+        return self.meter_id
 
 
 async def _close(meter: "Meter") -> None:

@@ -49,7 +49,7 @@ class Pump:
     """`baud`: the line's rate; `response_ms`: the machine's time-out from a request's last byte to the
     answer's first two; `spacing_ms`: the least time between requests; `largest`: bytes of the largest
     frame; `on_alert`: called for every alert; `within_ms`: how long bytes of one frame may be apart.
-    `exchanges`, `answers`, `sent`: see Meter.traffic.
+    `exchanges`, `answers`, `retries`: see Meter.traffic.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Pump:
         self._request_ms = 0  # what a sending takes
         self.exchanges = 0
         self.answers = 0
-        self.sent = 0
+        self.retries = 0
 
     async def exchange(self, message: bytes) -> bytes:
         """The machine's answer to `message`; raises its error, or LinkError.
@@ -98,6 +98,7 @@ class Pump:
             self._reader = asyncio.create_task(self._receive())
         self._machine.begin(message)
         self.exchanges += 1
+        again = False
         self._idle = False
         event: Event = (events.SEND, None)
         try:
@@ -110,6 +111,8 @@ class Pump:
                     self.answers += isinstance(value, Refused)
                     raise value
                 if kind == events.SEND:
+                    self.retries += again
+                    again = True
                     await self._settle()
                     await self._send()
                 elif kind == events.IGNORED:
@@ -128,7 +131,7 @@ class Pump:
             self._idle = True
 
     def traffic(self) -> "tuple[int, int, int]":
-        return self.exchanges, self.answers, self.sent
+        return self.exchanges, self.answers, self.retries
 
     async def set_baud(self, rate: int) -> None:
         """Go on at another rate, between two exchanges; raises LinkError."""
@@ -182,7 +185,6 @@ class Pump:
         self._pending.clear()
         frame = self._machine.output()
         self._request_ms = self._line_ms(len(frame)) + _TURN_MS
-        self.sent += 1
         sent_at = await self._write(frame)
         self._answer_by = sent_at + self._response_ms
         self._give_up_at = sent_at + self._patience_ms

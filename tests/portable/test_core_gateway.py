@@ -147,6 +147,8 @@ class TestGateway(unittest.TestCase):
             [
                 "111: working",
                 "222: link-gone: no port for 222",
+                "222: nothing is stale any more",
+                "222: stale, not read for long: present",
                 "222: working",
                 "broker: working",
                 "outbox: working",

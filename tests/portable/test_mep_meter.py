@@ -456,7 +456,7 @@ class MeterTest(unittest.TestCase):
             self.assertEqual(len(link.sent), 3)
             self.assertIs(await self.raised(AuthenticationError, meter.read(23, 0, 9)), error)
             self.assertEqual(len(link.sent), 3)
-            self.assertEqual(meter.traffic(), (1, 0, 3))
+            self.assertEqual(meter.traffic(), (1, 0, 2))
 
         self.run_with(scenario)
 
