@@ -34,16 +34,13 @@ _ADAPTER = "adapter"
 
 class Topic:
     """`meter`: 16 bytes, none for the status of a gateway as a whole; `specific`: the last level, CUSTODY
-    for receipts, COMMAND for commands; `concentrator`, `adapter`: their ids where the topic names them,
-    else None."""
+    for receipts, COMMAND for commands; `concentrator`: its id where the topic names one, else None. That of
+    an adapter behind one is "[concentratorId]/adapter/[adapterId]"."""
 
-    def __init__(
-        self, meter: bytes, specific: str, concentrator: "str | None" = None, adapter: "str | None" = None
-    ) -> None:
+    def __init__(self, meter: bytes, specific: str, concentrator: "str | None" = None) -> None:
         self.meter = meter
         self.specific = specific
         self.concentrator = concentrator
-        self.adapter = adapter
 
 
 def topic(meter: bytes, specific: str, concentrator: "str | None" = None) -> str:
@@ -103,7 +100,8 @@ def parse(text: str) -> Topic:
     if len(levels) == 3 and levels[0] == _CONCENTRATOR and levels[2] == STATUS:
         return Topic(b"", STATUS, levels[1])
     if len(levels) == 3 and levels[0] == _ADAPTER and levels[2] == STATUS:
-        return Topic(b"", STATUS, concentrator, levels[1])
+        behind = None if concentrator is None else "%s/%s/%s" % (concentrator, _ADAPTER, levels[1])
+        return Topic(b"", STATUS, behind)
     raise FrameError("%r is no topic of the platform" % text[:128])
 
 

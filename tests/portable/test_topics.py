@@ -38,13 +38,15 @@ class TestTopics(unittest.TestCase):
             (parsed.meter, parsed.specific, parsed.concentrator), (b"", topics.STATUS, "house 7")
         )
         self.assertEqual(topics.gateway_status("house 7"), "concentrator/house 7/status")
-        for concentrator in (None, "house 7"):
-            topic = topics.adapter_status("cellar")
-            self.assertEqual(topic, "adapter/cellar/status")
-            parsed = topics.parse(topic if concentrator is None else topics.forwarded(concentrator, topic))
+        topic = topics.adapter_status("cellar")
+        self.assertEqual(topic, "adapter/cellar/status")
+        for text, concentrator in (
+            (topic, None),
+            (topics.forwarded("house 7", topic), "house 7/adapter/cellar"),
+        ):
+            parsed = topics.parse(text)
             self.assertEqual(
-                (parsed.meter, parsed.specific, parsed.concentrator, parsed.adapter),
-                (b"", topics.STATUS, concentrator, "cellar"),
+                (parsed.meter, parsed.specific, parsed.concentrator), (b"", topics.STATUS, concentrator)
             )
 
     def test_wrong_ones(self):
