@@ -3,6 +3,8 @@
 # make fuzz    COUNT generated inputs for each decoder, from SEED on; ONLY=name for some
 # make noise   RUNS meters, from SEED on, each read over a line that damages 1 % of the bytes (FAULT=corrupt=1%,lose=0.1%
 #              for others) and compared with what it stored; PORT=mep or optical, SECURITY=digest, rc4 or tls
+# make chaos   FAULTS faults in DAYS days of four meters' lives, SCALE times as fast as they are, drawn from SEED; then
+#              the database is compared with what the meters know (docs/testing.md); REPORT=FILE for JSON
 # make check   style, types, arrows, and mpy-cross over every portable file
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,9 +16,13 @@ RUNS ?= 200
 PORT ?= mep
 SECURITY ?= digest
 FAULT ?= corrupt=1%
+FAULTS ?= 1000
+DAYS ?= 30
+SCALE ?= 720
+REPORT ?= build/chaos-$(SEED).json
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz noise check format clean
+.PHONY: demo test fuzz noise chaos check format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/osgp-gateway demo --seconds $(SECONDS)
@@ -29,6 +35,11 @@ fuzz: $(VENV)/.test
 
 noise: $(VENV)/.test
 	$(BIN)/python -m tests.noise.run --seed $(SEED) --runs $(RUNS) --port $(PORT) --security $(SECURITY) --fault '$(FAULT)'
+
+chaos: $(VENV)/.test
+	@mkdir -p $(dir $(REPORT))
+	$(BIN)/python -m tests.chaos.run --seed $(SEED) --faults $(FAULTS) --days $(DAYS) --scale $(SCALE) \
+		--report $(REPORT)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

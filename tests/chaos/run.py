@@ -1,0 +1,208 @@
+"""`python -m tests.chaos.run`: a chaos run, and what it brought to light (docs/testing.md).
+
+Exit code 0: nothing missing, doubled or altered; 1: something was; 2: the run itself failed.
+"""
+
+import argparse
+import asyncio
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+from . import faults
+from .judge import KINDS, Database, Judge, Verdict
+from .stage import METERS, Stage
+
+AT_ONCE = 4
+# How long everything has to arrive once the faults have ended.
+CATCH_UP_S = 240
+
+
+class Run:
+    """One run of `count` faults, or of each kind once (None). `hits` says how often each really hit."""
+
+    def __init__(self, stage: Stage, count: int | None, kinds: tuple, say) -> None:
+        self.stage = stage
+        self.hits: Counter = Counter({kind.name: 0 for kind in kinds})
+        self.failed: Counter = Counter()
+        self.verdicts: dict[str, dict[str, Verdict]] = {}
+        self.caught_up = False
+        self.counts: dict[str, int] = {}
+        self._each = count is None
+        self._chosen: list[faults.Fault] = []
+        self._count = len(kinds) if count is None else count
+        self._chance = Random(f"{stage.seed} faults")
+        self._kinds = [kind() for kind in kinds]
+        self._tasks: set[asyncio.Task] = set()
+        self._say = say
+        self._journal = (stage.directory / "faults.log").open("a")
+
+    async def rage(self, seconds: float) -> None:
+        """So many faults within so many seconds."""
+        begin = time.monotonic()
+        while (hit := self.hits.total()) < self._count:
+            due = begin + seconds * (hit + len(self._tasks)) / self._count
+            await asyncio.sleep(max(0.0, due - time.monotonic()) * self._chance.uniform(0.2, 1.8))
+            while len(self._tasks) >= AT_ONCE:
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            if self.hits.total() + len(self._tasks) >= self._count:
+                if self._tasks:
+                    await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+                continue
+            fault = self._choose()
+            task = asyncio.create_task(self._hit(fault, self._chance.getrandbits(32)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        left = begin + seconds - time.monotonic()
+        if left > 0:
+            await asyncio.sleep(left)
+
+    def _choose(self) -> faults.Fault:
+        if not self._each:
+            return self._chance.choices(self._kinds, [kind.weight for kind in self._kinds])[0]
+        left = [kind for kind in self._kinds if kind not in self._chosen]
+        self._chosen.append(self._chance.choice(left))
+        return self._chosen[-1]
+
+    async def _hit(self, fault: faults.Fault, seed: int) -> None:
+        begun = self.stage.world.now_ms()
+        if await fault.hit(self.stage, Random(seed)):
+            self.hits[fault.name] += 1
+            self._journal.write(f"{begun} to {self.stage.world.now_ms()}: {fault.name} ({seed})\n")
+            self._journal.flush()
+            total = self.hits.total()
+            if total % 50 == 0:
+                self._say(f"{total} faults, day {(begun - self.stage.world.world_ms) / 86_400_000:.1f}")
+        else:
+            self.failed[fault.name] += 1
+            if self._each:
+                self._chosen.remove(fault)
+            await asyncio.sleep(0.05)
+
+    async def settle(self, linger_s: float) -> None:
+        """Waits until what the meters know now is in the database, then ends the gateways and judges.
+
+        `linger_s`: of the world, for what comes less often than intervals and events.
+        """
+        stage = self.stage
+        database = Database(stage.cloud.database)
+        first = await stage.tell_truth("first")
+        judges = {meter["name"]: Judge(first / f"{meter['name']}.json") for meter in stage.cast}
+        deadline = time.monotonic() + CATCH_UP_S
+        while time.monotonic() < deadline:
+            left = {name: judge.outstanding(database) for name, judge in judges.items()}
+            self._say(f"to arrive: {left}")
+            if not any(left.values()):
+                self.caught_up = True
+                break
+            await asyncio.sleep(2)
+        await asyncio.sleep(stage.world.real_s(linger_s))
+        for gateway in stage.gateways.values():
+            await gateway.end()
+        await asyncio.sleep(1)
+        await stage.cloud.end()
+        last = await stage.tell_truth("last")
+        for meter in stage.cast:
+            name = meter["name"]
+            judge = Judge(last / f"{name}.json", judges[name])
+            self.verdicts[name] = judge.judge(database)
+        self.counts = database.counts() | {"dead letters, first": database.dead_letters()}
+
+    def document(self) -> dict:
+        return {
+            "seed": self.stage.seed,
+            "days": self.stage.days,
+            "meters": len(self.stage.cast),
+            "faults": dict(self.hits),
+            "caughtUp": self.caught_up,
+            "verdicts": {
+                name: {kind: vars(verdict) for kind, verdict in kinds.items()}
+                for name, kinds in self.verdicts.items()
+            },
+            "database": self.counts,
+        }
+
+    @property
+    def wrong(self) -> int:
+        return sum(
+            one.missing + one.doubled + one.altered
+            for kinds in self.verdicts.values()
+            for one in kinds.values()
+        )
+
+    def report(self) -> str:
+        lines = [f"{count:6}  {name}" for name, count in self.hits.items()]
+        lines.append(
+            f"{self.hits.total():6}  faults in {self.stage.days:g} days, {len(self.stage.cast)} meters"
+        )
+        head = ("expected", "excused", "rows", "missing", "doubled", "altered", "revised", "retold")
+        lines.append("\n%-16s" % "" + "".join("%9s" % word for word in head))
+        for name, kinds in self.verdicts.items():
+            for kind in KINDS:
+                verdict = vars(kinds[kind])
+                lines.append("%-16s" % f"{name} {kind}" + "".join("%9d" % verdict[word] for word in head))
+        for name, kinds in self.verdicts.items():
+            for kind, verdict in kinds.items():
+                lines += [f"{name} {kind}: {example}" for example in verdict.examples]
+        lines.append(f"database: {self.counts}")
+        lines.append(f"everything arrived: {self.caught_up}; wrong: {self.wrong}")
+        return "\n".join(lines)
+
+
+async def play(
+    stage: Stage, count: int | None, kinds: tuple = faults.ALL, linger_s: float = 30_000, say=lambda _: None
+) -> Run:
+    run = Run(stage, count, kinds, say)
+    try:
+        await stage.begin()
+        await run.rage(stage.world.real_s(stage.days * 86_400))
+        await stage.mend()
+        await run.settle(linger_s)
+    finally:
+        await stage.end()
+    return run
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="chaos")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--faults", type=int, default=1000)
+    parser.add_argument("--days", type=float, default=30)
+    parser.add_argument("--scale", type=int, default=720)
+    parser.add_argument("--pace", type=int, default=20)
+    parser.add_argument("--report", type=Path, help="JSON")
+    parser.add_argument("--keep", type=Path, help="a directory for all files of the run; kept")
+    parser.add_argument("--only", default="", help="faults whose names contain one of these, by commas")
+    arguments = parser.parse_args()
+    wanted = [word for word in arguments.only.split(",") if word]
+    kinds = tuple(kind for kind in faults.ALL if not wanted or any(word in kind.name for word in wanted))
+    names = tuple(meter["name"] for meter in METERS)
+    directory = arguments.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
+    directory.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - begun:7.1f} s  {text}", flush=True)
+
+    stage = Stage(directory, arguments.seed, arguments.days, arguments.scale, arguments.pace, names)
+    run = asyncio.run(play(stage, arguments.faults, kinds, say=say))
+    print(run.report())
+    if arguments.report:
+        arguments.report.write_text(json.dumps(run.document(), indent=1))
+    good = run.caught_up and not run.wrong
+    if arguments.keep is None and good:
+        shutil.rmtree(directory)
+    elif not good:
+        print(f"all files of this run are in {directory}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

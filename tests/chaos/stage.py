@@ -1,0 +1,354 @@
+"""Everything of a chaos run but the faults: the processes, the lines between them, and their files."""
+
+import asyncio
+import json
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.brokers import NatsServer, free_port
+
+from .life import of_meter
+from .meters import KEY, PASSWORD
+from .proxy import Proxy
+from .times import World
+
+ROOT = Path(__file__).parents[2]
+# Summer time begins within, and a month ends.
+BEGIN_MS = int(datetime(2024, 3, 10, 6, tzinfo=UTC).timestamp()) * 1000
+
+# Name, firmware, gateway, and what else is particular about it.
+METERS = (
+    {"name": "oak", "firmware": "3.10", "gateway": "north", "sets": 1, "demands": 2},
+    {"name": "elm", "firmware": "4.30", "gateway": "north", "sets": 2, "solar": 4000, "rebuilt": True},
+    {"name": "ash", "firmware": "3.80", "gateway": "south", "sets": 2, "optical": True, "demands": 1},
+    {"name": "fir", "firmware": "2.12", "gateway": "south", "sets": 1},
+)
+
+_GATEWAY = """\
+[gateway]
+id = "{name}"
+state_dir = "{state}"
+
+[broker]
+url = "mqtt://127.0.0.1:{broker}"
+credential_file = "credential"
+
+[outbox]
+sync = "{sync}"
+"""
+_METER = """
+[[meter]]
+name = "{name}"
+port = "tcp://127.0.0.1:{port}"
+{access}
+
+[meter.schedule]
+present = "15min"
+registers = "1h"
+alarms = "5min"
+events = "10min"
+clock = "3h"
+mbus = "1h"
+self_reads = "6h"
+"""
+_CLOUD = """\
+[broker]
+url = "mqtt://127.0.0.1:{broker}"
+
+[database]
+url = "sqlite:///{directory}/readings.db"
+
+[custody]
+credential_file = "{directory}/credential"
+"""
+
+
+class Process:
+    """A program that can be killed, stopped and started at any moment. What it says is in `log`."""
+
+    def __init__(self, name: str, command: list[str], log: Path) -> None:
+        self.name = name
+        self.command = command
+        self.log = log
+        self.busy = asyncio.Lock()  # who takes it away and gives it back
+        self.starts = 0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, environment: dict[str, str] | None = None) -> None:
+        self.starts += 1
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env={**os.environ, **(environment or {})},
+            )
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def send(self, number: int) -> None:
+        if self.running and self.process is not None:
+            self.process.send_signal(number)
+
+    async def kill(self) -> bool:
+        """Whether it was running until now."""
+        alive = self.running
+        if self.process is not None:
+            self.process.kill()
+            await asyncio.to_thread(self.process.wait)
+        return alive
+
+    async def end(self, seconds: float = 20) -> int | None:
+        """Ask it to end; its exit code, None when it had to be killed."""
+        if self.process is None:
+            return None
+        self.send(signal.SIGTERM)
+        try:
+            return await asyncio.to_thread(self.process.wait, seconds)
+        except subprocess.TimeoutExpired:
+            await self.kill()
+            return None
+
+    def limit_files(self, size: int | None) -> None:
+        """No file may grow beyond `size` bytes: writes fail as on a full disk. None: no limit."""
+        if self.running and self.process is not None:
+            soft = resource.RLIM_INFINITY if size is None else size
+            resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (soft, resource.RLIM_INFINITY))
+
+
+class Meters(Process):
+    """The process of all virtual meters; it obeys one command at a time."""
+
+    def __init__(self, file: Path, log: Path) -> None:
+        super().__init__("meters", [sys.executable, "-m", "tests.chaos.meters", str(file)], log)
+        self._asked = asyncio.Lock()
+
+    async def begin(self, environment: dict[str, str]) -> None:
+        log = self.log.open("ab")
+        self.child = await asyncio.create_subprocess_exec(
+            *self.command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+        )
+        log.close()
+        if await self._answer() != "ready":
+            raise RuntimeError(self.log.read_text()[-2000:])
+
+    async def _answer(self) -> str:
+        assert self.child.stdout is not None
+        return (await self.child.stdout.readline()).decode().strip()
+
+    async def tell(self, *words: object) -> None:
+        async with self._asked:
+            assert self.child.stdin is not None
+            self.child.stdin.write(json.dumps(words).encode() + b"\n")
+            answer = await self._answer()
+            if answer != "done":
+                raise RuntimeError(f"{words}: {answer}; {self.log.read_text()[-2000:]}")
+
+    @property
+    def running(self) -> bool:
+        return self.child.returncode is None
+
+    def send(self, number: int) -> None:
+        self.child.send_signal(number)
+
+    async def end(self, seconds: float = 20) -> int | None:
+        self.child.send_signal(signal.SIGCONT)
+        self.child.terminate()
+        return await asyncio.wait_for(self.child.wait(), seconds)
+
+
+class Gateway(Process):
+    """A gateway with its card: `state`. Its clock may be wrong by `ahead_s` from its next start on."""
+
+    def __init__(self, name: str, stage: "Stage", broker: int, twin: str = "") -> None:
+        directory = stage.directory
+        self.id = name
+        self.state = directory / f"state-{name}{twin}"
+        self.file = directory / f"{name}{twin}.toml"
+        self.ahead_s = 0.0
+        self._world = stage.world
+        text = _GATEWAY.format(name=name, state=self.state, broker=broker, sync="10min")
+        for meter in stage.meters_of(name):
+            optical = meter.get("optical")
+            access = 'protocol = "optical"\npassword_file = "password"' if optical else 'key_file = "key"'
+            text += _METER.format(name=meter["name"], port=stage.lines[meter["name"]].port, access=access)
+        self.file.write_text(text)
+        command = [sys.executable, "-m", "tests.chaos.hurried", "gateway", str(stage.world.pace)]
+        super().__init__(
+            name + twin, [*command, "run", "-c", str(self.file)], directory / f"{name}{twin}.log"
+        )
+
+    def go(self) -> None:
+        self.start({"OSGP_TIME": self._world.environment(self.ahead_s)})
+
+
+class Cloud(Process):
+    def __init__(self, stage: "Stage", broker: int) -> None:
+        directory = stage.directory
+        self.ahead_s = 0.0
+        self.database = directory / "readings.db"
+        self._world = stage.world
+        file = directory / "cloud.toml"
+        file.write_text(_CLOUD.format(broker=broker, directory=directory))
+        command = [sys.executable, "-m", "tests.chaos.hurried", "cloud", str(stage.world.pace)]
+        super().__init__("cloud", [*command, "serve", "-c", str(file)], directory / "cloud.log")
+
+    def go(self) -> None:
+        self.start({"OSGP_TIME": self._world.environment(self.ahead_s)})
+
+    def back_up(self, to: Path) -> None:
+        """While it works, as an operator would."""
+        to.unlink(missing_ok=True)
+        with (
+            closing(sqlite3.connect(self.database, timeout=30)) as source,
+            closing(sqlite3.connect(to)) as copy,
+        ):
+            source.backup(copy)
+
+    def restore(self, backup: Path) -> None:
+        """It must not be running."""
+        for end in ("-wal", "-shm"):
+            self.database.with_name(self.database.name + end).unlink(missing_ok=True)
+        shutil.copyfile(backup, self.database)
+
+
+class Broker:
+    """NATS with JetStream behind MQTT, as a thing that can be killed."""
+
+    name = "broker"
+
+    def __init__(self, directory: Path) -> None:
+        self.server = NatsServer(directory)
+        self.busy = asyncio.Lock()
+        self.starts = 0
+
+    async def go(self) -> None:
+        self.starts += 1
+        await asyncio.to_thread(self.server.start)
+
+    @property
+    def running(self) -> bool:
+        return self.server.process is not None and self.server.process.poll() is None
+
+    def send(self, number: int) -> None:
+        if self.running and self.server.process is not None:
+            self.server.process.send_signal(number)
+
+    async def kill(self) -> bool:
+        alive = self.running
+        if self.server.process is not None:
+            self.server.process.kill()
+            await asyncio.to_thread(self.server.process.wait)
+        return alive
+
+    def wipe(self) -> bool:
+        """Its whole store is gone; whether there was one."""
+        store = self.server.directory / "store"
+        there = store.exists()
+        shutil.rmtree(store, ignore_errors=True)
+        return there
+
+    async def end(self) -> None:
+        self.send(signal.SIGCONT)
+        await asyncio.to_thread(self.server.stop)
+
+
+class Stage:
+    """`names`: of METERS; all that is needed for them is started by `begin` and ended by `end`."""
+
+    def __init__(
+        self, directory: Path, seed: int, days: float, scale: int, pace: int, names: tuple[str, ...]
+    ) -> None:
+        self.directory = directory
+        self.seed = seed
+        self.days = days
+        self.scale = scale
+        self.pace = pace
+        self.cast = [meter for meter in METERS if meter["name"] in names]
+        self.lines: dict[str, Proxy] = {}
+        self.nets: dict[str, Proxy] = {}
+        self.gateways: dict[str, Gateway] = {}
+
+    def meters_of(self, gateway: str) -> list[dict]:
+        return [meter for meter in self.cast if meter["gateway"] == gateway]
+
+    async def begin(self) -> None:
+        directory = self.directory
+        for name, text in (("key", KEY.hex()), ("password", PASSWORD.decode()), ("credential", "c" * 32)):
+            (directory / name).write_text(text)
+            (directory / name).chmod(0o600)
+        self.broker = Broker(directory / "nats")
+        await self.broker.go()
+        self.world = World(self.scale, self.pace, time.time_ns() // 1_000_000, BEGIN_MS)
+        told = []
+        for nth, meter in enumerate(self.cast):
+            port = free_port()
+            self.lines[meter["name"]] = proxy = Proxy(port, self.seed * 100 + nth)
+            await proxy.start()
+            seed = self.seed * 10 + nth
+            life = of_meter(seed, BEGIN_MS, self.days, meter.get("rebuilt", False))
+            told.append({**meter, "port": port, "seed": seed, "history": 1, "life": life})
+        file = directory / "meters.json"
+        file.write_text(json.dumps({"world": vars(self.world), "meters": told}))
+        self.meters = Meters(file, directory / "meters.log")
+        await self.meters.begin({"OSGP_TIME": str(self.pace)})
+        for nth, name in enumerate(sorted({meter["gateway"] for meter in self.cast} | {"cloud"})):
+            self.nets[name] = proxy = Proxy(self.broker.server.port, self.seed * 100 + 50 + nth)
+            await proxy.start()
+        self.cloud = Cloud(self, self.nets["cloud"].port)
+        self.cloud.go()
+        for name in sorted({meter["gateway"] for meter in self.cast}):
+            self.gateways[name] = Gateway(name, self, self.nets[name].port)
+            self.gateways[name].go()
+
+    async def mend(self) -> None:
+        """Everything as it should be, whatever befell it."""
+        for proxy in (*self.lines.values(), *self.nets.values()):
+            proxy.refusing = False
+            proxy.spoil = proxy.bytes_per_s = 0
+            proxy.delay_s = 0
+            proxy.release()
+        for process in (*self.gateways.values(), self.cloud):
+            process.limit_files(None)
+            process.send(signal.SIGCONT)
+            if process.ahead_s or not process.running:
+                await process.kill()
+                process.ahead_s = 0
+                process.go()
+
+    async def tell_truth(self, word: str) -> Path:
+        directory = self.directory / f"truth-{word}"
+        directory.mkdir(exist_ok=True)
+        await self.meters.tell("truth", str(directory))
+        return directory
+
+    async def end(self) -> None:
+        for gateway in self.gateways.values():
+            gateway.send(signal.SIGCONT)
+            await gateway.end()
+        if hasattr(self, "cloud"):
+            self.cloud.send(signal.SIGCONT)
+            await self.cloud.end()
+        if hasattr(self, "meters"):
+            await self.meters.end()
+        await self.broker.end()
+        for proxy in (*self.lines.values(), *self.nets.values()):
+            await proxy.stop()
