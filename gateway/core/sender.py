@@ -6,7 +6,7 @@ import random
 
 from .. import clock
 from .._compat import TYPE_CHECKING, const
-from ..errors import BrokerError, FrameError
+from ..errors import BrokerError, Expired, FrameError
 from ..transmission import topics
 from . import custody
 from .tasks import Queue, TaskGroup
@@ -25,6 +25,9 @@ _PATIENCE_MS = const(10000)
 _MOST_PATIENCE_MS = const(60000)
 # How often a quiet receiver is asked where it stands.
 _CHECK_MS = const(3600000)
+# Between two messages on a status topic, at least; and how often is looked whether that is over.
+_STATUS_MS = const(5000)
+_HELD_BACK_MS = const(1000)
 # Messages of no custody that may wait for a connection; the oldest go when there are more.
 _PASSING = const(64)
 
@@ -66,6 +69,9 @@ class Sender:
         self._subscribed: set[bytes] = set()
         self._statuses: dict[str, bytes] = {}
         self._stale: set[str] = set()  # topics whose status is not published on this connection
+        self._shown_ms: dict[str, int] = {}  # monotonic
+        self._draining = False
+        self._refused = ""  # what the broker grants no right to
         self._takers: dict[str, Callable[[bytes], None]] = {}
         self._unheard: set[str] = set()  # topics not yet subscribed to on this connection
         self._lasting: list[tuple[str, bytes, Callable[[], None] | None]] = []  # on the way
@@ -125,12 +131,13 @@ class Sender:
             self._subscribed = set()
             self._stale = set(self._statuses)
             self._unheard = set(self._takers)
+            self._refused = ""
             self.custody.connected()
-            worker.report("working")
+            self._tell(worker)
             async with TaskGroup() as group:
                 group.spawn(self._receive())
                 group.spawn(self._send(group, worker))
-                group.spawn(self._remind())
+                group.spawn(self._remind(worker))
         finally:
             self._connected = False
             for message in self._lasting:
@@ -142,6 +149,8 @@ class Sender:
 
     async def drained(self) -> None:
         """Returns when nothing is left to send or to wait for, or there is no connection."""
+        self._draining = True
+        self._work.set()
         while self._connected and (
             self._stale or self._on_the_way or len(self.passing) or self._outbox.meters()
         ):
@@ -154,21 +163,42 @@ class Sender:
             if self._unheard:
                 await self._hear(self._unheard.pop(), worker)
             elif self._on_the_way >= self._window or not await self._start_one(group):
-                await self._work.wait()
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Until there may be something to do."""
+        if not self._stale:
+            await self._work.wait()
+            return
+        try:
+            await clock.wait_for_ms(self._work.wait(), _HELD_BACK_MS)
+        except Expired:
+            pass
 
     async def _hear(self, topic: str, worker: "Worker") -> None:
         try:
             await self._broker.subscribe(topic)
         except BrokerError as error:
             # A lost connection is found out by who waits for messages; this may be a right that is missing.
-            worker.report("working", str(error), "warning")
+            self._refused = str(error)
+            self._tell(worker)
+
+    def _tell(self, worker: "Worker") -> None:
+        """That the connection works, and what a person has to know all the same."""
+        text = "; ".join([one for one in (self._refused, self._broker.concern()) if one])
+        if (worker.state, worker.reason) != ("working", text):
+            worker.report("working", text, "warning" if text else "info")
 
     async def _start_one(self, group: TaskGroup) -> bool:
         """Begin to publish what comes next; False when there is nothing."""
-        if self._stale:
-            self._on_the_way += 1
-            group.spawn(self._show(self._stale.pop()))
-            return True
+        now = clock.monotonic_ms()
+        for topic in self._stale:
+            if self._draining or now - self._shown_ms.get(topic, -_STATUS_MS) >= _STATUS_MS:
+                self._stale.remove(topic)
+                self._shown_ms[topic] = now
+                self._on_the_way += 1
+                group.spawn(self._show(topic))
+                return True
         if len(self.passing):
             message = await self.passing.get()
             if message[2] is not None:
@@ -231,7 +261,7 @@ class Sender:
                 self.custody.receive(parsed.meter, payload)
                 self._moved()
 
-    async def _remind(self) -> None:
+    async def _remind(self, worker: "Worker") -> None:
         """Says what is unanswered again when the receiver is silent for long, and asks now and then."""
         patience = _PATIENCE_MS
         checked = clock.monotonic_ms()
@@ -244,6 +274,7 @@ class Sender:
             else:
                 patience = min(2 * patience, _MOST_PATIENCE_MS)
                 self.custody.stalled()
+            self._tell(worker)
             if clock.monotonic_ms() - checked >= _CHECK_MS:
                 checked = clock.monotonic_ms()
                 self.custody.check()

@@ -235,7 +235,7 @@ class TestStatus(Bench):
             await self.clock.advance(SECOND)
             self.sender.set_status(METERS[0], b"two")
             self.sender.set_status(METERS[0], b"two")
-            await self.clock.advance(SECOND)
+            await self.clock.advance(5 * SECOND)
             self.assertEqual(self.broker.statuses(), [b"one", b"two"])
             self.broker.lose_connection()
             await self.clock.advance(10 * SECOND)
@@ -243,6 +243,32 @@ class TestStatus(Bench):
 
         self.run_bench(script)
         self.assertEqual(self.broker.published[0][0], topics.topic(METERS[0], topics.STATUS, "here"))
+
+    def test_what_flaps_is_shown_every_five_seconds_the_newest_and_the_last_at_once(self):
+        async def script(worker):
+            for n in range(600):
+                self.sender.set_status(METERS[n % 2], b"%d" % n)
+                await self.clock.advance(100)
+            self.assertTrue(20 <= len(self.broker.statuses()) <= 26, self.broker.statuses())
+            self.sender.set_status(METERS[0], b"stopped")
+            await clock.wait_for_ms(self.sender.drained(), SECOND)
+            self.assertIn(b"stopped", self.broker.statuses()[-2:])
+
+        self.run_bench(script)
+
+    def test_a_concern_about_a_working_connection_is_told_once_a_day(self):
+        day = 86400 * SECOND
+        ends = self.clock.utc + 10 * day - 1
+
+        async def script(worker):
+            self.broker.concern = lambda: "the certificate ends in %d days" % ((ends - self.clock.utc) // day)
+            for _ in range(3):
+                self.clock.utc += day
+                await self.clock.advance(20 * MINUTE)
+            self.assertEqual((worker.state, worker.reason), ("working", "the certificate ends in 6 days"))
+
+        self.run_bench(script)
+        self.assertEqual(len([line for line in self.lines if "certificate" in line]), 3, self.lines)
 
 
 class TestDrain(Bench):
