@@ -11,6 +11,7 @@ from gateway.core.memory_outbox import MemoryOutbox
 from gateway.core.meter_task import MeterSettings, MeterTask
 from gateway.core.supervisor import Supervisor
 from gateway.drivers.mep.meter import MepMeter
+from gateway.drivers.mep.security import TLS, Security
 from gateway.drivers.optical.meter import OpticalMeter
 from gateway.meter import Meter
 from gateway.simulator.meter import VirtualMeter
@@ -26,26 +27,36 @@ PASSWORD = b"a password with 20 b"
 
 @dataclass
 class Exchange:
-    """One message and its answer. `kind` -1: for no kind."""
+    """One message and its answer, with what the driver needs for it: repetitions, a session. `kind` -1: for
+    no kind. `began_ms`: when the first byte went out."""
 
     kind: int
-    began_ms: int
-    ended_ms: int
-    sent: int
-    received: int
+    began_ms: int = -1
+    sent_ms: int = 0  # the last byte
+    ended_ms: int = 0
+    sent: int = 0
+    received: int = 0
+
+    def line_ms(self, spacing_ms: int) -> int:
+        """Until another request could go out."""
+        return max(self.ended_ms, self.sent_ms + spacing_ms) - self.began_ms
 
 
 class WorkingMeter:
-    """`port`: "mep" or "optical". All times are monotonic milliseconds since the begin."""
+    """`port`: "mep" or "optical"; `security`: of the MEP port. All times are monotonic milliseconds since the
+    begin. `options`: of the VirtualMeter."""
 
-    def __init__(self, firmware: str, port: str = "mep", baud: int = 9600, **options: Any) -> None:
+    def __init__(
+        self, firmware: str, port: str = "mep", baud: int = 9600, security: str = "digest", **options: Any
+    ) -> None:
         self.port = port
         self.baud = baud
         self.exchanges: list[Exchange] = []
         self.appended: list[tuple[int, int]] = []  # kind, when
         self.outbox = MemoryOutbox(64_000_000)
         self.log: list[str] = []
-        self._bytes = [0, 0]
+        self._security = security
+        self._open_exchange: Exchange | None = None
         self._firmware = firmware
         self._options = options
 
@@ -65,6 +76,7 @@ class WorkingMeter:
             firmware=self._firmware,
             start_ms=START_MS,
             monotonic=lambda: self.now,
+            security="tls" if self._security == TLS else "rc4",
             optical_keys=OpticalKeys(PASSWORD) if self.port == "optical" else None,
             **self._options,
         )
@@ -75,7 +87,9 @@ class WorkingMeter:
             self._count(link)
             self.link = link
             self.task = MeterTask(
-                MeterSettings("m", self._open, **settings), self.outbox, lambda level, text: self.log.append(text)
+                MeterSettings("m", self._open, **settings),
+                self.outbox,
+                lambda level, text: self.log.append(text),
             )
             self.outbox.on_append = self._appended
             supervisor = Supervisor(lambda level, text: self.log.append(text))
@@ -99,11 +113,17 @@ class WorkingMeter:
         write, arrived = link.write, link._arrived
 
         async def counted(data: bytes) -> None:
-            self._bytes[0] += len(data)
+            one = self._open_exchange
+            if one is not None:
+                if one.began_ms < 0:
+                    one.began_ms = self.now
+                one.sent += len(data)
+                one.sent_ms = self.now + len(data) * 10_000 // self.baud
             await write(data)
 
         def heard(data: bytes) -> None:
-            self._bytes[1] += len(data)
+            if self._open_exchange is not None:
+                self._open_exchange.received += len(data)
             arrived(data)
 
         link.write, link._arrived = counted, heard
@@ -114,21 +134,28 @@ class WorkingMeter:
         if self.port == "optical":
             driver: Meter = OpticalMeter(link, PASSWORD)
             driver._ask = self._watched(driver._ask)
+            driver.release = self._watched(driver.release)
         else:
-            driver = MepMeter(link, KEY, self.baud)
+            tls = None
+            if self._security == TLS:
+                from gateway.drivers.mep.tls_client import TlsClient
+
+                tls = TlsClient
+            security = Security(KEY, self._security, tls, level=1 if tls else None)
+            driver = MepMeter(link, security, self.baud)
             driver._exchange = self._watched(driver._exchange)
         return driver
 
     def _watched(self, exchange: Any) -> Any:
         async def watched(*arguments: Any) -> Any:
             running = self.task._running
-            one = Exchange(running[-1][1] if running else -1, self.now, 0, *self._bytes)
+            one = self._open_exchange = Exchange(running[-1][1] if running else -1)
             try:
                 return await exchange(*arguments)
             finally:
                 one.ended_ms = self.now
-                one.sent = self._bytes[0] - one.sent
-                one.received = self._bytes[1] - one.received
-                self.exchanges.append(one)
+                self._open_exchange = None
+                if one.began_ms >= 0:
+                    self.exchanges.append(one)
 
         return watched

@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 ASKED = const(20)
 OVERTAKEN = const(40)
 
-# Kind, interval and offset in ms, priority, and how many messages one run takes at most when nothing has
-# piled up (firmware 4.30, 465 bytes each). At the start what is live goes first; later on what is rare is
+# Kind, interval and offset in ms, priority, and how many messages one run takes when nothing has piled up
+# (firmware 4.30). At the start what is live goes first; later on what is rare is
 # punctual (scheduler.py). A load profile's interval is the meter's own where it tells one; its offset leaves
 # the meter a minute to store an interval that has ended. A run's deadline is the begin of the next interval.
 DEFAULT = (
     (model.ALARM, 3 * 1000, 0, 10, 1),
     (model.PRESENT, 10 * 1000, 0, 30, 1),
-    (model.REGISTERS, 15 * 60 * 1000, 0, 40, 6),
+    (model.REGISTERS, 15 * 60 * 1000, 0, 40, 2),
     (model.CLOCK, 60 * 60 * 1000, 0, 45, 3),
-    (model.LOAD_PROFILE, 15 * 60 * 1000, 60 * 1000, 50, 12),
-    (model.EVENT, 60 * 1000, 0, 60, 6),
-    (model.MBUS, 60 * 60 * 1000, 0, 70, 12),
-    (model.SELF_READ, 24 * 60 * 60 * 1000, 0, 80, 24),
+    (model.LOAD_PROFILE, 15 * 60 * 1000, 60 * 1000, 50, 5),
+    (model.EVENT, 60 * 1000, 0, 60, 3),
+    (model.MBUS, 60 * 60 * 1000, 0, 70, 16),
+    (model.SELF_READ, 24 * 60 * 60 * 1000, 0, 80, 4),
 )
 
 # The guide advises one read a second on average (MEP guide, chapter 3).

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..core import schedule
 from ..drivers.mep.security import AUTO, TLS, Security, TlsMemory
-from . import config
+from ..errors import ConfigurationError
+from . import config, link_share
 from .config_fields import duration_text
 from .meter_access import read_key, read_password
 from .roles import described
@@ -62,13 +63,44 @@ def summary(path: Path) -> list[str]:
             lines.append(f"  leaves the port alone from {_time(meter.idle[0])} to {_time(meter.idle[1])} UTC")
         lines += _writes(meter)
         lines.append(_commands(found, meter))
-        reads = schedule.reads_in_an_hour(meter.schedule.intervals_ms())
-        if reads > schedule.READS_PER_HOUR:
-            lines.append(
-                f"  warning: this takes some {reads} reads an hour. No more than {schedule.READS_PER_HOUR} "
-                "go out, as the guide advises: what is read most often comes later than set here. "
-                'Set longer intervals, or "off" for what you do not need'
+        lines += _link(meter)
+    return lines
+
+
+def _link(meter: config.MeterSection) -> list[str]:
+    """What the schedule needs of the meter's link. Raises ConfigurationError for more than there is."""
+    plan = link_share.plan(meter)
+    width = max(len(row.name) for row in plan.rows) + 2 if plan.rows else 0
+    lines = [f"  {'in an hour':{width}}{'reads':>7}{'seconds':>9}   of its link"]
+    for name, reads, line_ms, percent in (
+        *((row.name, row.messages, row.line_ms, row.percent) for row in plan.rows),
+        ("in total", plan.messages, sum(row.line_ms for row in plan.rows), plan.percent),
+    ):
+        lines.append(f"    {name:{width}}{reads:5}{line_ms / 1000:9.1f}{percent:10.1f} %")
+    if plan.percent > 100:
+        raise ConfigurationError(
+            "\n".join(
+                (
+                    f"meter {meter.name}: its schedule needs {plan.percent:.0f} % of the time of its link at "
+                    f'{meter.baud} baud: set longer intervals, or "off" for what you do not need',
+                    *lines,
+                )
             )
+        )
+    if plan.alarm_ms is not None:
+        lines.append(f"  an alarm in the meter is published within {plan.alarm_ms / 1000:.1f} s")
+    advice = schedule.READS_PER_HOUR
+    if plan.messages > advice and plan.reads_per_hour > advice:
+        lines.append(
+            f"  warning: alarm_latency takes {plan.messages} reads an hour, which exceeds the guide's advice "
+            f"of {advice} on average: the meter's other clients may have to wait"
+        )
+    elif plan.messages > advice:
+        lines.append(
+            f"  warning: this takes some {plan.messages} reads an hour. No more than {advice} go out, as the "
+            "guide advises: what is read most often comes later than set here. "
+            'Set longer intervals, or "off" for what you do not need'
+        )
     return lines
 
 
