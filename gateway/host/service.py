@@ -12,7 +12,7 @@ from ..c1219.on_demand import OnDemand
 from ..core.gateway import Gateway, last_will
 from ..core.meter_task import MeterSettings
 from ..errors import ConfigurationError
-from . import config
+from . import config, link_share
 from .config_broker import BrokerLink, LocalSection
 from .links import parse_port
 from .logs import log
@@ -75,12 +75,14 @@ def _access(section: config.MeterSection, state: Path | None) -> MeterAccess:
 
 
 def _meter(section: config.MeterSection, access: MeterAccess) -> MeterSettings:
+    plan = link_share.plan(section)
     return MeterSettings(
         section.name,
         access.open,
         meter_id=section.id,
         serial=section.serial,
-        intervals_ms=section.schedule.intervals_ms(),
+        intervals_ms=plan.intervals_ms,
+        reads_per_hour=plan.reads_per_hour,
         idle_s=section.idle,
         client=Client(section.power_change_w or 0) if section.registers else None,
         on_demand=OnDemand(section.on_demand_ms // 1000) if section.on_demand_ms else None,
