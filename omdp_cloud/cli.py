@@ -2,14 +2,18 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .errors import CloudError
+
+_END_SECONDS = 4.7
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,14 +42,23 @@ def serve(
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
 
     async def until_stopped() -> None:
-        task = asyncio.ensure_future(serve_forever(load(config)))
+        stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
-        try:
-            await task
-        except asyncio.CancelledError:
-            logging.getLogger(__name__).info("stopped")
+            loop.add_signal_handler(number, stop_with, stopping)
+        await serve_forever(load(config), stopping)
+        logging.getLogger(__name__).info("stopped")
+
+    def stop_with(stopping: asyncio.Event) -> None:
+        stopping.set()
+        # A disk that does not answer holds up a thread that nobody can end. What is committed stands.
+        late = threading.Timer(_END_SECONDS, give_up)
+        late.daemon = True
+        late.start()
+
+    def give_up() -> None:
+        logging.getLogger(__name__).warning("ended without waiting any longer")
+        os._exit(1)
 
     asyncio.run(until_stopped())
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -13,6 +15,13 @@ from .config import Engine
 from .errors import EngineError
 
 START_SECONDS = 20
+# What it acknowledged is on the disk: it may be killed.
+END_SECONDS = 1.0
+_FREE_SECONDS = 5
+
+# Linux: the signal that a process gets when its parent has died, killed perhaps. Found before the fork.
+_PR_SET_PDEATHSIG = 1
+_prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
 
 
 def server_command() -> str:
@@ -38,7 +47,8 @@ def configuration(mqtt_port: int, client_port: int, store: Path) -> str:
         'server_name: "omdp"\n'
         f"listen: 127.0.0.1:{client_port}\n"
         f"jetstream {{ store_dir: {quoted}, sync_interval: always }}\n"
-        f"mqtt {{ listen: 127.0.0.1:{mqtt_port} }}\n"
+        # As much as a batch and the next may have; what is stored is acknowledged.
+        f"mqtt {{ listen: 127.0.0.1:{mqtt_port}, max_ack_pending: 2000 }}\n"
     )
 
 
@@ -51,6 +61,7 @@ async def running(settings: Engine) -> AsyncIterator[int]:
     store = settings.store.absolute()
     store.mkdir(parents=True, exist_ok=True)
     port = settings.port or free_port()
+    await _until_free(port)
     file = store / "nats-server.conf"
     file.write_text(configuration(port, free_port(), store), encoding="utf-8")
     log = store / "nats-server.log"
@@ -63,6 +74,7 @@ async def running(settings: Engine) -> AsyncIterator[int]:
             stdout=output,
             stderr=output,
             start_new_session=True,  # a Ctrl-C at the terminal is for the cloud, which ends its engine last
+            preexec_fn=_end_with_parent,
         )
     try:
         await _until_listening(process, port, log)
@@ -71,10 +83,33 @@ async def running(settings: Engine) -> AsyncIterator[int]:
         if process.returncode is None:
             process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), 10)
+                await asyncio.wait_for(process.wait(), END_SECONDS)
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+def _end_with_parent() -> None:
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+async def _until_free(port: int) -> None:
+    """The engine of a cloud that was killed goes with it, in a moment. Raises EngineError for others."""
+    deadline = asyncio.get_running_loop().time() + _FREE_SECONDS
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return
+            except OSError as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise EngineError(
+                        f"127.0.0.1:{port} can't be used: {error.strerror}; end what listens there, or set "
+                        "[engine] port"
+                    ) from None
+        await asyncio.sleep(0.05)
 
 
 async def _until_listening(process: asyncio.subprocess.Process, port: int, log: Path) -> None:

@@ -17,6 +17,10 @@ class StorageError(CloudError):
     """The database can't be opened, or written at this time: locked, full, damaged, away."""
 
 
+class BusyError(StorageError):
+    """Others have locked the database, or its disk is full: that passes."""
+
+
 class SetBackError(StorageError):
     """The database's file was replaced, restored or deleted beneath us; it is open anew."""
 

@@ -1,7 +1,9 @@
 """The storage: one transaction per batch, in a database that may be locked, full, restored or deleted."""
 
 import asyncio
+import logging
 import os
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,11 +14,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from . import schema
-from .errors import CloudError, ContentError, SetBackError, StorageError
+from .errors import BusyError, CloudError, ContentError, SetBackError, StorageError
 from .sqlite_file import SqliteFile
 from .writer import Known, Writer
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 # How long a statement waits for another program's lock before the batch is tried again as a whole.
 _BUSY_MS = 2000
@@ -32,7 +36,6 @@ class Storage:
         self._engine: AsyncEngine | None = None
         self._known = Known()
         self._writing = asyncio.Lock()
-        self.set_aside: Path | None = None
 
     @classmethod
     async def open(cls, url: str) -> "Storage":
@@ -49,7 +52,8 @@ class Storage:
         except BaseException as error:
             await storage.close()
             if isinstance(error, CloudError):
-                raise StorageError(f"{path}: the database can't be opened: {error}") from None
+                again = BusyError if isinstance(error, BusyError) else StorageError
+                raise again(f"{path}: the database can't be opened: {error}") from None
             raise
         return storage
 
@@ -79,7 +83,12 @@ class Storage:
             yield connection
 
     async def _open(self) -> None:
-        self.set_aside = self._file.set_aside_foreign_log()
+        aside = self._file.set_aside_foreign_log()
+        if aside is not None:
+            log.warning(
+                "%s was restored, replaced or deleted; the log of what was there before is now %s",
+                *(self._file.path, aside.name),
+            )
         self._known = Known()
         self._engine = create_async_engine(f"sqlite+aiosqlite:///{self._file.path}")
         sa.event.listen(self._engine.sync_engine, "connect", _set_up_sqlite)
@@ -132,7 +141,9 @@ class Storage:
         self._file.abandon()
         await self._dispose()
         await self._open()
-        raise SetBackError(f"{self._file.path} was restored, replaced or deleted; it is open anew")
+        said = f"{self._file.path} was restored, replaced or deleted; it is open anew"
+        log.warning("%s", said)
+        raise SetBackError(said)
 
     async def _checkpoint(self, mode: str) -> None:
         if self._file.may_announce:
@@ -163,7 +174,8 @@ def _told(error: Exception) -> CloudError:
         error, sa.exc.DBAPIError | sa.exc.TimeoutError | sqlite3.Error
     ):
         return ContentError(said)
-    return StorageError(said)
+    # What SQLite says of SQLITE_BUSY, SQLITE_LOCKED and SQLITE_FULL.
+    return (BusyError if re.search("is locked|is full", said) else StorageError)(said)
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
