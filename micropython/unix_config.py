@@ -38,6 +38,7 @@ _FIELDS: "dict[str, Any]" = {
     "reads_per_hour": (int, 3600),
     "broker": (dict, None),
     "outbox_bytes": (int, 4096),
+    "commands": (dict, {}),
     "seconds": (int, 0),
     "report_seconds": (int, 60),
 }
@@ -205,6 +206,12 @@ def make(path: str, log: "Log") -> "tuple[Gateway, int, int]":
         from mep_client import make_client
 
         client, on_demand = make_client(settings, intervals_ms, problems)
+    outbox = MemoryOutbox(settings["outbox_bytes"])
+    commands = None
+    if settings["commands"]:
+        from command_config import make_commands
+
+        commands = make_commands(settings["commands"], settings["name"], outbox, log, problems)
     problems.tell()
     meter = MeterSettings(
         settings["name"],
@@ -217,6 +224,7 @@ def make(path: str, log: "Log") -> "tuple[Gateway, int, int]":
         client=client,
         on_demand=on_demand,
     )
-    outbox = MemoryOutbox(settings["outbox_bytes"])
     gateway = Gateway(name, [meter], broker, outbox, log, credential or None)
+    if commands is not None:
+        gateway.take(commands)
     return gateway, settings["seconds"], settings["report_seconds"]

@@ -1,0 +1,41 @@
+"""Who may command the board's meter: imported only where the configuration has it (docs/micropython.md).
+
+Imported once and forgotten, as mep_config.py.
+"""
+
+from secret_file import read_secret
+from unix_config import checked
+
+from gateway._compat import TYPE_CHECKING
+from gateway.core.commands import Commands
+from gateway.transmission.commands import ACTION_NAMES, command_key
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from unix_config import Problems
+
+    from gateway.core.outbox import Outbox
+    from gateway.core.supervisor import Log
+
+_FIELDS: "dict[str, Any]" = {
+    "credential_file": (str, None),
+    "allow": (list, list(ACTION_NAMES[1:])),
+    "clock": (bool, False),
+}
+
+
+def make_commands(
+    given: "dict[str, Any]", name: str, outbox: "Outbox", log: "Log", problems: "Problems"
+) -> Commands:
+    """For the meter `name`."""
+    values = checked(given, _FIELDS, "commands.", problems)
+    file = values["credential_file"]
+    credential = file and problems.of(read_secret, file, "credential")
+    actions = []
+    for action in values["allow"]:
+        if action not in ACTION_NAMES[1:]:
+            problems.add("commands.allow", "takes %s" % ", ".join(ACTION_NAMES[1:]))
+            break
+        actions.append(ACTION_NAMES.index(action))
+    return Commands(outbox, {name: (command_key(credential or b""), actions)}, log, values["clock"])
