@@ -10,11 +10,13 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
+from .. import clock
 from ..core.broker import Broker
 from ..errors import BrokerError
 
@@ -24,6 +26,10 @@ _LEAVE_S = 1
 # Receipts and commands that wait to be looked at; they are repeated until they are answered, so the
 # oldest may go when there are more.
 _INCOMING_LIMIT = 256
+
+_DAY_MS = 86_400_000
+# What is renewed by itself is renewed earlier than so long before its end.
+_SOON_MS = 14 * _DAY_MS
 
 _log = logging.getLogger("gateway.mqtt")
 _T = TypeVar("_T")
@@ -87,10 +93,32 @@ class MqttBroker(Broker):
         try:
             await client.__aenter__()
         except aiomqtt.MqttError as error:
-            raise BrokerError(f"can't connect to {self.name}: {self._came_back(error)}") from None
+            state, reason = self._came_back(error)
+            raise BrokerError(f"can't connect to {self.name}: {reason}", state) from None
         self._client = client
+        self._look_at_certificate(client)
         self._incoming.clear()
         self._listener = asyncio.create_task(self._listen(client))
+
+    def _look_at_certificate(self, client: aiomqtt.Client) -> None:
+        line = client._client.socket()
+        certificate = line.getpeercert() if isinstance(line, ssl.SSLSocket) else None
+        if certificate:
+            self.certificate_ms = 1000 * int(ssl.cert_time_to_seconds(str(certificate["notAfter"])))
+
+    def concern(self) -> str:
+        """That the broker's certificate ends soon; other words each day."""
+        if self.certificate_ms is None:
+            return ""
+        left = self.certificate_ms - clock.utc_ms()
+        if left >= _SOON_MS:
+            return ""
+        ends = datetime.fromtimestamp(self.certificate_ms // 1000, UTC).strftime("%Y-%m-%d")
+        if left < 0:
+            return f"the certificate of {self.name} has expired ({ends}), the next connection fails: renew it"
+        days = left // _DAY_MS
+        left_words = f"in {days} day{'s' * (days != 1)}" if days else "today"
+        return f"the certificate of {self.name} ends {left_words} ({ends}): renew it"
 
     async def _listen(self, client: aiomqtt.Client) -> None:
         """Ends with the library's error when the connection is lost."""
@@ -149,6 +177,7 @@ class MqttBroker(Broker):
         """What `call` gives; BrokerError as soon as the connection is lost, not when the call times out."""
         assert self._listener is not None
         task = asyncio.ensure_future(call)
+        task.add_done_callback(_look_at)
         try:
             await asyncio.wait((task, self._listener), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -173,18 +202,24 @@ class MqttBroker(Broker):
             "missing rights or a restart of the broker do this; it is connected again."
         )
 
-    def _came_back(self, error: aiomqtt.MqttError) -> str:
-        """What a failed attempt met, and what to do about it."""
+    def _came_back(self, error: aiomqtt.MqttError) -> tuple[str, str]:
+        """What a failed attempt met: the state, and in words what to do about it."""
         if isinstance(error, aiomqtt.MqttCodeError):
             return _refusal(_number(error.rc), self._username)
         # The library keeps the words of the system's error only; the error itself says of what kind it is.
         cause = error.__context__
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return _untrusted(cause, self._host)
+            return "untrusted", _untrusted(cause, self._host)
         if isinstance(cause, ssl.SSLError):
-            return f"no TLS there ({cause.reason or cause}): is {self._port} the broker's TLS port?"
+            return (
+                "failing",
+                f"no TLS there ({cause.reason or cause}): is {self._port} the broker's TLS port?",
+            )
         if isinstance(cause, socket.gaierror):
-            return f"the name {self._host} was not found ({cause.strerror})"
+            return "unresolved", f"the name {self._host} was not found ({cause.strerror})"
+        return "gone", self._away(error, cause)
+
+    def _away(self, error: aiomqtt.MqttError, cause: BaseException | None) -> str:
         if isinstance(cause, ConnectionRefusedError):
             return "connection refused, nothing listens there. Is the broker running, and is the port right?"
         if isinstance(cause, ConnectionResetError):
@@ -196,31 +231,39 @@ class MqttBroker(Broker):
         return str(error)
 
 
+def _look_at(task: asyncio.Task[_T]) -> None:
+    """How a call ended that is not waited for any more is nobody's business, asyncio's log included."""
+    if not task.cancelled():
+        task.exception()
+
+
 def _number(code: object) -> int:
     if isinstance(code, ReasonCode):
         return int(code.value)
     return code if isinstance(code, int) else 0
 
 
-def _refusal(code: int, username: str | None) -> str:
+def _refusal(code: int, username: str | None) -> tuple[str, str]:
     # Both the codes of MQTT 3.1.1 (3.2.2.3) and those of MQTT 5 into which the library turns them.
     if code in (4, 5, 134, 135):
         if username is None:
-            return "it wants a user and password: set username and password_file"
-        return f"it refused the user {username} or the password: check username and password_file"
+            return "refused", "it wants a user and password: set username and password_file"
+        return "refused", f"it refused the user {username} or the password: check username and password_file"
     if code in (2, 133):
-        return "it refused the client id: set another [gateway] id"
+        return "refused", "it refused the client id: set another [gateway] id"
     if code in (1, 132):
-        return "it does not speak MQTT 3.1.1"
+        return "failing", "it does not speak MQTT 3.1.1"
     if code in (3, 136):
-        return "it is there but not ready (server unavailable)"
-    return f"it refused the connection (code {code})"
+        return "gone", "it is there but not ready (server unavailable)"
+    return "failing", f"it refused the connection (code {code})"
 
 
 def _untrusted(error: ssl.SSLCertVerificationError, host: str) -> str:
     said = error.verify_message
     if error.verify_code == 62 or "match" in said:  # X509_V_ERR_HOSTNAME_MISMATCH
         return f"its certificate is for another name than {host} ({said}): use the name in the certificate"
-    if error.verify_code == 10:
-        return f"its certificate has expired ({said})"
+    if error.verify_code == 10:  # X509_V_ERR_CERT_HAS_EXPIRED
+        return f"its certificate has expired ({said}): renew it, or set this machine's clock"
+    if error.verify_code == 9:  # X509_V_ERR_CERT_NOT_YET_VALID
+        return f"its certificate is not valid yet ({said}): is this machine's clock right?"
     return f"its certificate is not trusted ({said}): name the authority's certificate with ca_file"

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from gateway import clock
 from gateway.errors import BrokerError, ConfigurationError
 from gateway.host.mqtt import MqttBroker
 from gateway.host.tls import tls_context
 from tests.brokers import NatsServer, free_port, nats
 from tests.certificates import Authority
 from tests.mqtt_proxy import Proxy
+
+DAY_MS = 86_400_000
 
 
 @pytest.fixture(scope="module")
@@ -119,17 +122,38 @@ async def test_credentials_right_wrong_and_missing(tmp_path: Path):
         await good.close()
         with pytest.raises(BrokerError, match="refused the user house or the password") as caught:
             await client(server.port, username="house", read_password=lambda: "wrong-password").connect()
+        assert caught.value.state == "refused"
         assert "wrong-password" not in str(caught.value)
         with pytest.raises(BrokerError, match="wants a user and password"):
             await client(server.port).connect()
 
 
-async def test_no_broker_and_no_such_name():
+async def test_no_broker():
     port = free_port()
-    with pytest.raises(BrokerError, match=f"127.0.0.1:{port}: connection refused"):
+    with pytest.raises(BrokerError, match=f"127.0.0.1:{port}: connection refused") as caught:
         await client(port).connect()
-    with pytest.raises(BrokerError, match=r"the name nowhere\.invalid was not found"):
-        await MqttBroker("nowhere.invalid", 1883, "test").connect()
+    assert caught.value.state == "gone"
+
+
+async def test_a_name_that_is_not_found_and_then_is(server, monkeypatch):
+    resolve = socket.getaddrinfo
+    answers = []
+
+    def answer(host, *arguments, **options):
+        if host != "broker.house":
+            return resolve(host, *arguments, **options)
+        if not answers:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(answers[0], *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    broker = MqttBroker("broker.house", server.port, "resolved")
+    with pytest.raises(BrokerError, match=r"the name broker\.house was not found") as caught:
+        await broker.connect()
+    assert caught.value.state == "unresolved"
+    answers.append("127.0.0.1")
+    await broker.connect()
+    await broker.close()
 
 
 async def test_use_without_a_connection():
@@ -152,8 +176,27 @@ async def test_tls_is_verified(tmp_path: Path, authority: tuple[Authority, Path]
         await trusting.connect()
         await trusting.publish("a", b"secret")
         await trusting.close()
-        with pytest.raises(BrokerError, match="not trusted .* ca_file"):
+        with pytest.raises(BrokerError, match="not trusted .* ca_file") as caught:
             await client(server.port, tls=tls_context(None)).connect()
+        assert caught.value.state == "untrusted"
+
+
+async def test_a_certificate_that_ends_soon_is_told_each_day_in_other_words(tmp_path, authority, monkeypatch):
+    files = authority[0].issue(tmp_path, "127.0.0.1", days=40)
+    with NatsServer(tmp_path / "nats", certificate=files) as server:
+        broker = client(server.port, tls=tls_context(authority[1]))
+        await broker.connect()
+        now = clock.utc_ms()
+        assert 39 <= (broker.certificate_ms - now) / DAY_MS <= 40
+        said = []
+        for day in range(45):
+            monkeypatch.setattr("gateway.clock.utc_ms", lambda day=day: now + day * DAY_MS)
+            said.append(broker.concern())
+        assert said[:26] == [""] * 26
+        assert "ends in 13 days" in said[26] and "ends in 1 day (" in said[38] and "ends today" in said[39]
+        assert len(set(said[26:41])) == 15
+        assert all("has expired" in each for each in said[40:])
+        await broker.close()
 
 
 @pytest.mark.parametrize(
@@ -163,8 +206,9 @@ async def test_tls_is_verified(tmp_path: Path, authority: tuple[Authority, Path]
 async def test_a_certificate_that_does_not_hold(name, days, reason, tmp_path, authority):
     files = authority[0].issue(tmp_path, name, days=days)
     with NatsServer(tmp_path / "nats", certificate=files) as server:
-        with pytest.raises(BrokerError, match=reason):
+        with pytest.raises(BrokerError, match=reason) as caught:
             await client(server.port, tls=tls_context(authority[1])).connect()
+        assert caught.value.state == "untrusted"
 
 
 def test_a_ca_file_that_is_none(tmp_path: Path):
