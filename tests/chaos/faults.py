@@ -315,7 +315,7 @@ class Clone(Fault):
 
 def _copied(source, target) -> None:
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.sock"))
 
 
 class HostClock(Fault):

@@ -39,13 +39,14 @@ class Run:
         self._chance = Random(f"{stage.seed} faults")
         self._kinds = [kind() for kind in kinds]
         self._tasks: set[asyncio.Task] = set()
+        self._broken: BaseException | None = None
         self._say = say
         self._journal = (stage.directory / "faults.log").open("a")
 
     async def rage(self, seconds: float) -> None:
         """So many faults within so many seconds."""
         begin = time.monotonic()
-        while (hit := self.hits.total()) < self._count:
+        while (hit := self.hits.total()) < self._count and self._broken is None:
             due = begin + seconds * (hit + len(self._tasks)) / self._count
             await asyncio.sleep(max(0.0, due - time.monotonic()) * self._chance.uniform(0.2, 1.8))
             while len(self._tasks) >= AT_ONCE:
@@ -57,12 +58,19 @@ class Run:
             fault = self._choose()
             task = asyncio.create_task(self._hit(fault, self._chance.getrandbits(32)))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._done)
         while self._tasks:
             await asyncio.wait(self._tasks)
+        if self._broken is not None:
+            raise self._broken
         left = begin + seconds - time.monotonic()
         if left > 0:
             await asyncio.sleep(left)
+
+    def _done(self, task: asyncio.Task) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._broken = task.exception()
 
     def _choose(self) -> faults.Fault:
         if not self._each:
