@@ -1,8 +1,9 @@
 """The files that hold an outbox's frames: for each class a log of segments, written at its end only."""
 
 from .. import clock
-from .._compat import TYPE_CHECKING, const
+from .._compat import MICROPYTHON, TYPE_CHECKING, const
 from ..errors import OutboxError
+from .files import is_spoiled
 from .outbox import CLASSES
 from .runs import OFFSET_BITS, Segment
 from .segments import (
@@ -15,6 +16,7 @@ from .segments import (
     frame_record,
     scan,
     seal,
+    seal_size,
     sealed_contents,
 )
 
@@ -22,25 +24,29 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .files import File, Files
+    from .runs import Run
     from .segments import Contents
 
 # What a file takes at least on flash or disk.
-_BLOCK = const(4096)
+BLOCK = const(4096)
 # Sealed segments whose offsets are kept at hand.
-_AT_HAND = const(4)
-# What a frame takes beside its bytes: its record, a declaration now and then, its share of the seal.
-_BESIDES = const(80)
+_AT_HAND = 3 if MICROPYTHON else 12
+# What a frame takes at most beside its bytes: its record, and a declaration.
+_BESIDES = const(48)
+# So often reading a segment may fail before what can't be read of it is given up.
+_PATIENCE = const(3)
 
 
 class _Writing:
     """A segment whose end is not durable yet: `tail`, from `base` on, of which `written` bytes are with the
-    system."""
+    system. `least`: how long its file was when it was opened."""
 
-    def __init__(self, segment: Segment, file: "File", base: int, check: int) -> None:
+    def __init__(self, segment: Segment, file: "File", base: int, check: int, least: int) -> None:
         self.segment = segment
         self.file = file
         self.base = base
         self.check = check
+        self.least = least
         self.tail = bytearray()
         self.written = 0
         # By meter and epoch, the extent that grows.
@@ -63,11 +69,12 @@ class FrameLogs:
         self._segment_bytes = segment_bytes
         self._writing: list[_Writing | None] = [None] * CLASSES
         self._sealed: list[_Writing] = []  # not durable yet
-        self._at_hand: list[tuple[Segment, File]] = []
+        self._at_hand: list[tuple[Segment, File]] = []  # the last one was used last
         self._doomed: list[tuple[str, File | None]] = []
 
-    def open(self, name: str, number: int) -> "tuple[Segment, Contents, int]":
-        """Take in a file that is there; the bytes at its end that are not whole. Raises OutboxError."""
+    def open(self, name: str, number: int, promised: int) -> "tuple[Segment, Contents, int]":
+        """Take in a file that is there, of which `promised` bytes were durable; the bytes at its end that are
+        not whole. Raises OutboxError. A part that is spoiled is shown by `contents.failed`."""
         file = self._files.open(name)
         try:
             head = Head.read(file)
@@ -80,31 +87,61 @@ class FrameLogs:
             raise
         segment = Segment(number, name, head.kind, head.created, head.check)
         segment.size = contents.end
-        self._charge(segment, size)
+        segment.touched = _now()
+        self._charge(segment, max(size, contents.end))
+        self._seal(head.kind)  # only the newest of a class is written further
         self.segments[head.kind].append(segment)
-        if contents.sealed:
+        segment.failures = _PATIENCE if contents.failed else 0
+        contents.failed = contents.failed or (not contents.sealed and contents.end < promised)
+        if contents.sealed or contents.failed:
+            # What is behind a spoiled part is left alone: another opening may be able to read it.
             file.close()
             return segment, contents, 0
-        # The newest unfinished one of a class is written further.
-        self._seal(head.kind)
-        writing = _Writing(segment, file, contents.end, contents.check)
+        writing = _Writing(segment, file, contents.end, contents.check, size)
         self._writing[head.kind] = writing
         segment.extents = contents.extents
         for i, extent in enumerate(contents.extents):
             writing.growing[(extent.meter, extent.epoch)] = i
         return segment, contents, size - contents.end
 
+    def ends(self, durable: bool) -> "list[int]":
+        """By class, number and length of the newest file; `durable`: of what is so already."""
+        found = []
+        bases = {one.segment: one.base for one in self._unfinished()} if durable else {}
+        for log in self.segments:
+            number = size = 0
+            for segment in log:
+                length = bases.get(segment, segment.size)
+                if length:
+                    number, size = segment.number, length
+            found += [number, size]
+        return found
+
+    def unsynced(self) -> int:
+        """Bytes that are in memory only."""
+        return sum(len(one.tail) for one in self._unfinished())
+
+    def is_unsynced(self, segment: Segment) -> bool:
+        return any(one.segment is segment and one.tail for one in self._unfinished())
+
     def need(self, cls: int, size: int) -> int:
         """What a frame of `size` bytes adds to `used`."""
         writing = self._writing[cls]
-        if writing is None or self._is_full(writing, size):
-            return _blocks(HEADER + size + _BESIDES)
-        return _blocks(writing.segment.size + size + _BESIDES) - writing.segment.charged
+        if writing is None:
+            return self.need_of_new(size)
+        grown = blocks(_with_seal(writing.segment) + _BESIDES + seal_size(1) + size)
+        if self._is_full(writing, size):
+            return self.need_of_new(size)
+        return max(grown - writing.segment.charged, 0)
+
+    def need_of_new(self, size: int) -> int:
+        """The same where the frame begins a file."""
+        return blocks(HEADER + size + _BESIDES + seal_size(1))
 
     def append(
         self, cls: int, meter: bytes, epoch: int, sequence: int, frame: bytes
-    ) -> "tuple[Segment, int, bool]":
-        """The segment that takes it, its place, and whether it begins an extent."""
+    ) -> "tuple[Segment, int]":
+        """The segment that takes it, and the number of its extent there."""
         writing = self._writing[cls]
         if writing is not None and self._is_full(writing, len(frame)):
             self._seal(cls)
@@ -115,41 +152,40 @@ class FrameLogs:
         extents = segment.extents
         assert extents is not None
         number = writing.growing.get((meter, epoch), -1)
-        fresh = number < 0 or extents[number].first + extents[number].count != sequence
-        if fresh:
+        if number < 0 or extents[number].first + extents[number].count != sequence:
             number = len(extents)
             extents.append(Extent(meter, epoch, sequence))
             data, writing.check = extent_record(extents[number], writing.check)
             self._extend(writing, data)
             writing.growing[(meter, epoch)] = number
         data, writing.check = frame_record(number, frame, writing.check)
-        offset = segment.size
-        extents[number].offsets.append(offset)
+        extents[number].offsets.append(segment.size)
         extents[number].count += 1
         self._extend(writing, data)
-        return segment, segment.number << OFFSET_BITS | offset, fresh
+        segment.touched = _now()
+        return segment, number
 
     def _is_full(self, writing: _Writing, size: int) -> bool:
-        full: bool = writing.segment.size + size + _BESIDES > self._segment_bytes
-        return full
+        full: bool = _with_seal(writing.segment) + size + _BESIDES > self._segment_bytes
+        return full and len(writing.segment.extents or ()) > 0
 
     def _extend(self, writing: _Writing, data: bytes) -> None:
         writing.tail += data
         writing.segment.size += len(data)
-        self._charge(writing.segment, writing.segment.size)
+        self._charge(writing.segment, _with_seal(writing.segment))
 
     def _charge(self, segment: Segment, size: int) -> None:
-        charged = _blocks(size)
+        charged = max(blocks(size), segment.charged)
         self.used += charged - segment.charged
         segment.charged = charged
 
     def _begin(self, cls: int) -> _Writing:
         self.number += 1
-        created = clock.utc_ms() // 1000 & 0xFFFFFFFF
+        created = _now()
         head = Head.new(cls, created)
         segment = Segment(self.number, "%08x.%d" % (self.number, cls), cls, created, head.check)
         segment.extents = []
-        writing = _Writing(segment, self._files.open(segment.name, new=True), 0, head.check)
+        writing = _Writing(segment, self._files.open(segment.name, new=True), 0, head.check, 0)
         self._extend(writing, head.data)
         self.segments[cls].append(segment)
         self._writing[cls] = writing
@@ -160,7 +196,7 @@ class FrameLogs:
         if writing is None:
             return
         segment = writing.segment
-        self._extend(writing, seal(segment.extents or [], segment.size, segment.check))
+        self._extend(writing, seal(segment.extents or [], segment.size, segment.check, writing.least))
         self._writing[cls] = None
         self._sealed.append(writing)
 
@@ -182,25 +218,32 @@ class FrameLogs:
         self.used -= segment.charged
         self._doomed.append((segment.name, file))
 
-    def place(self, meter: bytes, epoch: int, segment: Segment, sequence: int) -> "int | None":
-        """Where a frame stands; None when its file does not have it as it was written."""
-        extents = self.extents(segment)
-        for i in range(len(extents) - 1, -1, -1):
-            extent = extents[i]
-            if (
-                extent.epoch == epoch
-                and extent.first <= sequence < extent.first + len(extent.offsets)
-                and extent.meter == meter
-            ):
-                place: int = segment.number << OFFSET_BITS | extent.offsets[sequence - extent.first]
-                return place
-        return None
+    def place(self, run: "Run", sequence: int) -> "int | None":
+        """Where a frame stands; None when its file does not have it as it was written. Raises OutboxError
+        when it can't be read at present."""
+        extents = self.extents(run.segment)
+        if run.extent >= len(extents):
+            return None
+        extent = extents[run.extent]
+        at = sequence - extent.first
+        if not 0 <= at < len(extent.offsets):
+            return None
+        place: int = run.segment.number << OFFSET_BITS | extent.offsets[at]
+        return place
 
     def extents(self, segment: Segment) -> "list[Extent]":
-        """With their offsets."""
+        """With their offsets. Raises OutboxError."""
         if segment.extents is None:
             file = self._files.open(segment.name)
-            segment.extents = scan(file, segment.check).extents
+            try:
+                contents = scan(file, segment.check)
+                if contents.failed and segment.failures < _PATIENCE:
+                    segment.failures += 1
+                    raise OutboxError("%s can't be read" % segment.name)
+            except OutboxError:
+                file.close()
+                raise
+            segment.extents = contents.extents
             self._at_hand.append((segment, file))
             if len(self._at_hand) > _AT_HAND:
                 self.put_back(self._at_hand[0][0])
@@ -216,16 +259,29 @@ class FrameLogs:
                 return
 
     def frame(self, segment: Segment, offset: int) -> "bytes | None":
-        """None when it is damaged. Raises OutboxError."""
+        """None when it is damaged. Raises OutboxError when it can't be read at present."""
+        try:
+            return self._frame(segment, offset)
+        except OutboxError as error:
+            segment.failures += 1
+            if is_spoiled(error) and segment.failures > _PATIENCE:
+                return None
+            raise
+
+    def _frame(self, segment: Segment, offset: int) -> "bytes | None":
         for writing in self._unfinished():
             if writing.segment is segment:
                 if offset >= writing.base:
                     return frame_in(writing.tail, offset - writing.base)
                 return frame_at(writing.file, offset)
         self.extents(segment)
-        for one, file in self._at_hand:
-            if one is segment:
-                return frame_at(file, offset)
+        for i in range(len(self._at_hand) - 1, -1, -1):
+            one = self._at_hand[i]
+            if one[0] is segment:
+                if i < len(self._at_hand) - 1:
+                    del self._at_hand[i]
+                    self._at_hand.append(one)
+                return frame_at(one[1], offset)
         return None
 
     def _unfinished(self) -> "list[_Writing]":
@@ -241,9 +297,9 @@ class FrameLogs:
             one.write()
         return [(one, one.written) for one in changed]
 
-    def again(self, changed: "Sequence[tuple[_Writing, int]]") -> None:
+    def again(self) -> None:
         """The sync failed, and nobody knows what of it is there: it is written once more."""
-        for one, _ in changed:
+        for one in self._unfinished():
             one.written = 0
 
     def settle(self, changed: "Sequence[tuple[_Writing, int]]") -> None:
@@ -259,15 +315,24 @@ class FrameLogs:
     def doomed(self) -> int:
         return len(self._doomed)
 
-    def sweep(self, count: int) -> None:
-        """Remove the first `count` of what was discarded. Raises OutboxError."""
-        for _ in range(count):
-            name, file = self._doomed[0]
+    def sweep(self, count: int, spared: "Sequence[int]") -> "list[OutboxError]":
+        """Remove the first `count` of what was discarded, without the files with these numbers. What can't be
+        removed is found at the next opening and sent once more."""
+        problems = []
+        left = []
+        for name, file in self._doomed[:count]:
+            if int(name[:8], 16) in spared:
+                left.append((name, file))
+                continue
             if file is not None:
                 file.close()
             if file is None or file.exists:
-                self._files.remove(name)
-            del self._doomed[0]
+                try:
+                    self._files.remove(name)
+                except OutboxError as error:
+                    problems.append(error)
+        self._doomed[:count] = left
+        return problems
 
     def close(self) -> None:
         for one in self._unfinished():
@@ -276,6 +341,16 @@ class FrameLogs:
             file.close()
 
 
-def _blocks(size: int) -> int:
-    rounded: int = -(-size // _BLOCK) * _BLOCK
+def _with_seal(segment: Segment) -> int:
+    """How long its file becomes if it is sealed now."""
+    size: int = segment.size + seal_size(len(segment.extents or ()))
+    return size
+
+
+def blocks(size: int) -> int:
+    rounded: int = -(-size // BLOCK) * BLOCK
     return rounded
+
+
+def _now() -> int:
+    return clock.utc_ms() // 1000 & 0xFFFFFFFF

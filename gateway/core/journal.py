@@ -7,6 +7,7 @@ file begins with everything; the old one goes once that is durable.
 from .._compat import TYPE_CHECKING, const
 from ..errors import FrameError, OutboxError
 from ..transmission.packer import pack, unpack
+from .files import is_spoiled
 from .segments import HEADER, JOURNAL, Head, record, records
 
 if TYPE_CHECKING:
@@ -105,22 +106,29 @@ def is_journal(name: str) -> bool:
 
 
 class Journal:
-    """`state`: as the newest whole file tells it. `torn`: bytes that were not whole. `sound`: one was."""
+    """`state`: as the newest whole file tells it. `torn`: bytes that were not whole. `spoiled`: files that
+    can't be read, and are no unfinished ones."""
 
     def __init__(self, files: "Files", names: "Sequence[str]") -> None:
+        """Raises OutboxError when a file can't be read at present."""
         self.state = State()
         self.torn = 0
         self.size = 0
+        self.spoiled: list[str] = []
         self._files = files
         self._file: File | None = None
         self._name = ""
         self._check = 0
         self._begin = 0  # bytes of the state that the file begins with
+        self._doubtful = False  # there may be a newer file that counts, and does not have what came since
         self._old: list[str] = []
         for name in sorted(names, reverse=True):
             if self._file is not None or not self._load(name):
                 self._old.append(name)
-        self.sound = self._file is not None
+        if self._file is None:
+            # The one before a new one stays until that is whole, so this is no end that came too early.
+            self.spoiled = [name for name in self._old if not self._is_unfinished(name)]
+            self._old = [name for name in self._old if name not in self.spoiled]
 
     def _load(self, name: str) -> bool:
         state = State()
@@ -130,28 +138,50 @@ class Journal:
         try:
             head = Head.read(file)
             if head.kind != JOURNAL:
-                return False
+                raise FrameError("a file of kind %d is no journal" % head.kind)
             check = head.check
-            for offset, tag, payload, found in records(file, HEADER, check):
+            for offset, after, tag, payload, found in records(file, HEADER, check):
                 if tag == _WHOLE:
                     whole = offset
                 else:
                     state.apply(payload)
-                end = offset + len(record(tag, payload, check)[0])
-                check = found
-        except (OutboxError, FrameError):
+                end, check = after, found
+            size = file.size()
+        except (OutboxError, FrameError) as error:
+            file.close()
+            if isinstance(error, OutboxError) and not is_spoiled(error):
+                raise
             return False
         if not whole:
+            file.close()
             return False
         self.state = state
-        self.torn = file.size() - end
+        self.torn = size - end
         self.size = end
         self._file, self._name, self._check, self._begin = file, name, check, whole
         return True
 
+    def _is_unfinished(self, name: str) -> bool:
+        """It begins as a journal and has no end of the beginning, or does not even begin."""
+        file = self._files.open(name)
+        try:
+            data = file.read(0, HEADER)
+            head = Head.read(file) if data.strip(b"\0") and len(data) == HEADER else None
+            return head is None or (
+                head.kind == JOURNAL and not any(r[2] == _WHOLE for r in records(file, HEADER, head.check))
+            )
+        except OutboxError:
+            return False
+        finally:
+            file.close()
+
     def full(self) -> bool:
         """A new file is due."""
-        return self._file is None or self.size > max(_GROWTH * self._begin, _LEAST)
+        return not self.usable() or self.size > max(_GROWTH * self._begin, _LEAST)
+
+    def usable(self) -> bool:
+        """The file can be written further."""
+        return self._file is not None and not self._doubtful
 
     async def write(self, batch: bytes) -> None:
         """Durable when this returns. Raises OutboxError: then the batch is not there, or comes again."""
@@ -163,25 +193,43 @@ class Journal:
         self._check = check
 
     async def renew(self, number: int, created: int, parts: "list[bytes]") -> None:
-        """Begin a new file with all of the state, which takes the place of the others."""
+        """Begin a new file with all of the state, which takes the place of the others. Raises OutboxError:
+        then the one before still counts."""
         name = "%08x%s" % (number, _SUFFIX)
         head = Head.new(JOURNAL, created)
         file = self._files.open(name, new=True)
-        file.write(0, head.data)
         size, check = HEADER, head.check
-        for tag, payload in [(_BATCH, part) for part in parts] + [(_WHOLE, b"")]:
-            data, check = record(tag, payload, check)
-            file.write(size, data)
-            size += len(data)
-        await self._files.sync([file])
+        done = False
+        try:
+            file.write(0, head.data)
+            for tag, payload in [(_BATCH, part) for part in parts] + [(_WHOLE, b"")]:
+                data, check = record(tag, payload, check)
+                self._doubtful = self._doubtful or tag == _WHOLE
+                file.write(size, data)
+                size += len(data)
+            await self._files.sync([file])
+            done = True
+        finally:
+            if not done:
+                # It does not stay on a disk that is full.
+                file.close()
+                self._old.append(name)
+                self._remove_old()
         if self._file is not None:
             self._file.close()
             self._old.append(self._name)
         self._file, self._name = file, name
         self.size = self._begin = size
         self._check = check
+        self._doubtful = False
+        self._remove_old()
+
+    def _remove_old(self) -> None:
         while self._old:
-            self._files.remove(self._old[-1])
+            try:
+                self._files.remove(self._old[-1])
+            except OutboxError:
+                return  # with the next one
             self._old.pop()
 
     def close(self) -> None:

@@ -4,11 +4,14 @@ import asyncio
 import os
 
 from .. import clock
-from .._compat import TYPE_CHECKING
+from .._compat import TYPE_CHECKING, const
 from ..errors import OutboxError
 from ..transmission.model import PRESENT_CLASS, REGISTERS_CLASS
-from .frame_logs import FrameLogs
+from ..transmission.packer import pack, unpack
+from .files import is_full
+from .frame_logs import FrameLogs, blocks
 from .journal import Journal, is_journal
+from .opening import ENDS, Opening, is_bad, number_of
 from .outbox import CLASSES, MAX_FRAME, Entry, Outbox, join_drop
 from .runs import OFFSET_BITS, Stream
 
@@ -16,9 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .files import Files
-    from .journal import StreamKey
+    from .journal import Ranges, StreamKey
     from .runs import Run, Segment
     from .supervisor import Log
+
+# At least so many bytes may wait in memory for a sync.
+_LEAST_UNSYNCED = const(32768)
+# So often what gives way on a full disk, and the sync with it, is tried in a row.
+_TRIES = const(4)
+# A clock that went so many seconds ahead or back in one step is not believed for a day.
+_JUMP_S = const(3600)
+_DAY_S = const(86400)
 
 
 class _Spoiled(Exception):
@@ -28,20 +39,31 @@ class _Spoiled(Exception):
 class _Stored(Entry):
     """An entry whose frame is read when it is asked for."""
 
-    def __init__(self, box: "LogOutbox", stream: Stream, run: "Run", sequence: int, place: int) -> None:
+    def __init__(self, box: "LogOutbox", stream: Stream, run: "Run", sequence: int, place: int = -1) -> None:
         self.meter = stream.meter
         self.cls = stream.cls
         self.epoch = stream.epoch
         self.sequence = sequence
-        self.place = place
         self.kept = run.kept
         self._box = box
-        self._segment = run.segment
+        self._stream = stream
+        self._run = run
+        self._place = place
+
+    @property
+    def place(self) -> int:  # type: ignore[override]
+        """Raises OutboxError as `frame` does."""
+        if self._place < 0:
+            try:
+                self._place = self._box._place(self._stream, self._run, self.sequence)
+            except _Spoiled:
+                raise OutboxError("outbox: a frame in %s is damaged" % self._run.segment.name) from None
+        return self._place
 
     @property
     def frame(self) -> bytes:  # type: ignore[override]
         """Raises OutboxError when storage fails, or has spoiled it."""
-        return self._box._frame(self._segment, self.place & ((1 << OFFSET_BITS) - 1))
+        return self._box._frame(self._stream, self._run, self.sequence, self.place)
 
 
 class LogOutbox(Outbox):
@@ -50,7 +72,7 @@ class LogOutbox(Outbox):
     `segment_bytes`: how long a file of frames becomes. `keep_s`: receipted frames are given up after so many
     seconds even where there is space. `torn`: bytes cut off at the opening, which power took in the middle
     of a write. `damaged`: files with a part that is not as it was written. `dropped`: present values that
-    gave way.
+    gave way. The constructor raises OutboxError when files can't be read at present.
     """
 
     def __init__(
@@ -62,64 +84,55 @@ class LogOutbox(Outbox):
         keep_s: "int | None" = None,
     ) -> None:
         self.capacity = capacity
-        self.torn = 0
-        self.damaged = 0
         self.dropped = 0
         self._files = files
         self._log = log
         self._keep_s = keep_s
+        self._most_unsynced: int = max(2 * segment_bytes, _LEAST_UNSYNCED)
         self._streams: dict[StreamKey, Stream] = {}
         self._of: dict[tuple[bytes, int], list[Stream]] = {}
         self._known: list[bytes] = []
         self._next: dict[tuple[bytes, int], int] = {}
-        self._lost: list[bytes] = []
         self._dirty_notes: set[bytes] = set()
         self._dirty_streams: set[StreamKey] = set()
         self._dirty_drops: set[bytes] = set()
+        # What the journal still says was receipted of streams that have lost a segment.
+        self._evicted: dict[StreamKey, Ranges] = {}
         self._syncing = asyncio.Lock()
-        found = [(_number(name), name) for name in files.names()]
-        names = [name for number, name in found if number is not None]
-        self._logs = FrameLogs(files, segment_bytes, max([number or 0 for number, _ in found] or [0]))
+        self._clock = (clock.utc_ms() // 1000, clock.monotonic_ms() // 1000)
+        self._distrust_until = 0
+        names = [name for name in files.names() if number_of(name) >= 0]
+        self._logs = FrameLogs(files, segment_bytes, max([number_of(name) for name in names] or [0]))
+        names = [name for name in names if not is_bad(name)]
         self._journal = Journal(files, [name for name in names if is_journal(name)])
         self._state = self._journal.state
-        self.torn += self._journal.torn
-        if not self._journal.sound and any(is_journal(name) for name in names):
-            log("warning", "outbox: no journal is whole: what was receipted is offered again")
-        for number, name in sorted((int(name[:8], 16), name) for name in names if not is_journal(name)):
-            self._open(name, number)
-        for meter in self._state.drops:
-            if meter not in self._known:
-                self._known.append(meter)
+        self._open(names)
         epochs = {epoch for _, _, epoch in self._streams}
         while self.epoch == 0 or self.epoch in epochs:
             self.epoch = int.from_bytes(os.urandom(4), "big")
-        if self.torn:
-            log("info", "outbox: %d bytes of an unfinished write were cut off" % self.torn)
 
     @property
     def used(self) -> int:  # type: ignore[override]
-        return self._logs.used
+        return self._logs.used + blocks(self._journal.size)
 
-    def _open(self, name: str, number: int) -> None:
-        try:
-            segment, contents, torn = self._logs.open(name, number)
-        except OutboxError as error:
-            self._set_aside(name, str(error))
-            return
-        self.torn += torn
-        for extent in contents.extents:
-            if extent.count:
-                key = (extent.meter, segment.cls, extent.epoch)
-                forgotten = self._state.forgotten.get(key, ())
-                self._stream(key).load(segment, extent.first, extent.first + extent.count - 1, forgotten)
+    @property
+    def due(self) -> bool:  # type: ignore[override]
+        return self._logs.unsynced() > self._most_unsynced // 4
 
-    def _set_aside(self, name: str, why: str) -> None:
-        self.damaged += 1
-        self._log("error", "outbox: %s is set aside: %s" % (name, why))
-        try:
-            self._files.rename(name, name + ".bad")
-        except OutboxError as error:
-            self._log("error", "outbox: %s" % error)
+    def _open(self, names: "Sequence[str]") -> None:
+        opening = Opening(self._files, self._logs, self._journal, self._log)
+        opening.run([name for name in names if not is_journal(name)])
+        for segment, i, extent in opening.found:
+            key = (extent.meter, segment.cls, extent.epoch)
+            forgotten = self._state.forgotten.get(key, ())
+            self._stream(key).load(segment, i, extent.first, extent.first + extent.count - 1, forgotten)
+        for meter in self._state.drops:
+            if meter not in self._known:
+                self._known.append(meter)
+        self.torn, self.damaged, self._lost = opening.torn, opening.damaged, opening.lost
+        self._told = opening.ends  # what the journal says of the newest files
+        if self.torn:
+            self._log("info", "outbox: %d bytes of an unfinished write were cut off" % self.torn)
 
     def _stream(self, key: "StreamKey") -> Stream:
         stream = self._streams.get(key)
@@ -149,6 +162,11 @@ class LogOutbox(Outbox):
                     "other bytes are pending under class %d, epoch %08x, sequence %d; they go first"
                     % (cls, epoch, sequence)
                 )
+        elif any(low <= sequence <= high for low, high in self._evicted.get((meter, cls, epoch), ())):
+            raise OutboxError(
+                "class %d, epoch %08x, sequence %d was receipted and gave way; its number is free after the "
+                "next sync" % (cls, epoch, sequence)
+            )
         return self._add((meter, cls, epoch), sequence, frame)
 
     def _add(self, key: "StreamKey", sequence: int, frame: bytes) -> Entry:
@@ -159,33 +177,51 @@ class LogOutbox(Outbox):
         stream = self._stream(key)
         if stream.exclude(sequence, sequence):
             self._dirty_streams.add(key)
-        segment, place, fresh = self._logs.append(cls, meter, epoch, sequence, frame)
-        stream.append(segment, sequence, fresh)
+        segment, extent = self._logs.append(cls, meter, epoch, sequence, frame)
+        stream.append(segment, extent, sequence)
         if self.on_append is not None:
             self.on_append(cls)
-        return _Stored(self, stream, stream.runs[-1], sequence, place)
+        return _Stored(self, stream, stream.runs[-1], sequence)
 
     def _make_room(self, cls: int, size: int) -> None:
         """Evict segments until a frame fits; when it can't, nothing is evicted in vain."""
-        missing = self._logs.used + self._logs.need(cls, size) - self.capacity
-        if missing <= 0:
+        if self._logs.unsynced() + size > self._most_unsynced:
+            # Storage fails, or does not keep up: what needs it no more goes, for memory is not endless.
+            for segment in self._kept():
+                if self._logs.is_unsynced(segment):
+                    self._evict(segment)
+            if self._logs.unsynced() + size > self._most_unsynced:
+                raise OutboxError(
+                    "the outbox waits for its storage: %d bytes are not there yet" % self._logs.unsynced()
+                )
+        need = self._logs.need(cls, size)
+        left = self.capacity - self.used
+        if need <= left:
             return
-        writing = [one for one in self._logs.segments[cls] if self._logs.is_written(one)]
-        kept = [one for log in self._logs.segments for one in log if not one.pending and one not in writing]
-        kept.sort(key=lambda one: one.number)
-        pending = [one for one in self._logs.segments[PRESENT_CLASS] if one.pending and one not in writing]
         victims = []
-        for segment in kept + pending:
-            if missing <= 0:
-                break
+        for segment in self._giving_way():
             victims.append(segment)
-            missing -= segment.charged
-        if missing > 0:
+            left += segment.charged
+            if segment.cls == cls and self._logs.is_written(segment):
+                need = self._logs.need_of_new(size)
+            if need <= left:
+                break
+        if need > left:
             raise OutboxError(
                 "the outbox is full: its %d bytes hold frames that no receiver has taken yet" % self.capacity
             )
         for segment in victims:
             self._evict(segment)
+
+    def _kept(self) -> "list[Segment]":
+        """Segments of which nothing is pending: the oldest first, and those that are being written last."""
+        kept = [one for log in self._logs.segments for one in log if not one.pending]
+        kept.sort(key=lambda one: (self._logs.is_written(one), one.number))
+        return kept
+
+    def _giving_way(self) -> "list[Segment]":
+        present = self._logs.segments[PRESENT_CLASS]
+        return self._kept() + [one for one in present if one.pending and not self._logs.is_written(one)]
 
     def _evict(self, segment: "Segment") -> None:
         for stream in segment.streams:
@@ -194,32 +230,33 @@ class LogOutbox(Outbox):
                 self.dropped += last - first + 1
                 self.add_drop(stream.meter, stream.cls, stream.epoch, first, last)
             self._dirty_streams.add(key)
+            self._evicted.setdefault(key, self._state.forgotten.get(key, []))
             if not stream.runs:
                 del self._streams[key]
                 self._of[(stream.meter, stream.cls)].remove(stream)
         self._logs.discard(segment)
 
     def _expire(self) -> None:
-        if self._keep_s is not None:
-            before = clock.utc_ms() // 1000 - self._keep_s
-            for log in self._logs.segments:
-                for segment in list(log):
-                    if (
-                        not segment.pending
-                        and segment.created < before
-                        and not self._logs.is_written(segment)
-                    ):
-                        self._evict(segment)
+        if self._keep_s is None:
+            return
+        utc, ticks = clock.utc_ms() // 1000, clock.monotonic_ms() // 1000
+        if abs(utc - self._clock[0] - (ticks - self._clock[1])) > _JUMP_S:
+            self._distrust_until = ticks + _DAY_S
+        self._clock = (utc, ticks)
+        if ticks < self._distrust_until:
+            return
+        for log in self._logs.segments:
+            # A segment's youngest frame came before the next one was begun.
+            ended = [one.created for one in log[1:]] + [one.touched for one in log[-1:]]
+            for segment, at in list(zip(log, ended)):  # noqa: B905 - MicroPython's zip has no strict
+                if not segment.pending and at < utc - self._keep_s:
+                    self._evict(segment)
 
     # Finding frames.
 
     def meters(self) -> "Sequence[bytes]":
-        return [
-            meter
-            for meter in self._known
-            if self._state.drops.get(meter)
-            or any(stream.pending for cls in range(CLASSES) for stream in self._of.get((meter, cls), ()))
-        ]
+        waiting = {stream.meter for stream in self._streams.values() if stream.pending}
+        return [meter for meter in self._known if meter in waiting or self._state.drops.get(meter)]
 
     def known_meters(self) -> "Sequence[bytes]":
         return self._known
@@ -237,66 +274,69 @@ class LogOutbox(Outbox):
                 pass
 
     def _first_after(self, stream: Stream, place: int) -> "Entry | None":
-        for run in stream.from_segment(max(place, 0) >> OFFSET_BITS):
+        number = max(place, 0) >> OFFSET_BITS
+        for run in stream.from_segment(number):
             low, high = run.first, run.last
-            if self._place(stream, run, high) <= place:
-                continue
-            while low < high:
-                middle = (low + high) // 2
-                if self._place(stream, run, middle) <= place:
-                    low = middle + 1
-                else:
-                    high = middle
+            if run.segment.number == number:
+                if self._place(stream, run, high) <= place:
+                    continue
+                while low < high:
+                    middle = (low + high) // 2
+                    if self._place(stream, run, middle) <= place:
+                        low = middle + 1
+                    else:
+                        high = middle
             return _Stored(self, stream, run, low, self._place(stream, run, low))
         return None
 
     def get(self, meter: bytes, cls: int, epoch: int, sequence: int) -> "Entry | None":
-        while True:
-            stream = self._streams.get((meter, cls, epoch))
-            run = stream.find(sequence) if stream is not None else None
-            if stream is None or run is None:
-                return None
-            try:
-                return _Stored(self, stream, run, sequence, self._place(stream, run, sequence))
-            except _Spoiled:
-                pass
+        stream = self._streams.get((meter, cls, epoch))
+        run = stream.find(sequence) if stream is not None else None
+        return None if stream is None or run is None else _Stored(self, stream, run, sequence)
 
     def _place(self, stream: Stream, run: "Run", sequence: int) -> int:
-        place = self._logs.place(stream.meter, stream.epoch, run.segment, sequence)
+        place = self._logs.place(run, sequence)
         if place is None:
             self._give_up(run.segment)
+            self._miss(stream, sequence, sequence)
             raise _Spoiled
         return place
 
-    def _frame(self, segment: "Segment", offset: int) -> bytes:
-        frame = self._logs.frame(segment, offset)
+    def _frame(self, stream: Stream, run: "Run", sequence: int, place: int) -> bytes:
+        frame = self._logs.frame(run.segment, place & ((1 << OFFSET_BITS) - 1))
         if frame is None:
-            self._give_up(segment)
-            raise OutboxError("outbox: a frame in %s is damaged" % segment.name)
+            self._give_up(run.segment)
+            self._miss(stream, sequence, sequence)
+            raise OutboxError("outbox: a frame in %s is damaged" % run.segment.name)
         return frame
 
     def _give_up(self, segment: "Segment") -> None:
         """A file is not as it was written: what can't be read of it is given up, and said so."""
         self._logs.put_back(segment)
-        sound: set[tuple[bytes, int, int]] = set()
-        for extent in self._logs.extents(segment):
-            sound.update((extent.meter, extent.epoch, extent.first + i) for i in range(len(extent.offsets)))
+        extents = self._logs.extents(segment)
         lost = 0
         for stream in segment.streams:
-            for run in [run for run in stream.runs if run.segment is segment]:
-                for sequence in range(run.first, run.last + 1):
-                    if (stream.meter, stream.epoch, sequence) not in sound:
-                        lost += 1
-                        stream.exclude(sequence, sequence)
-                        if not run.kept:
-                            self._miss(stream, sequence)
+            for run in stream.of_segment(segment):
+                known = run.extent < len(extents)
+                end = extents[run.extent].first + len(extents[run.extent].offsets) if known else run.first
+                if end <= run.last:
+                    lost += self._miss(stream, max(end, run.first), run.last)
         self.damaged += 1
-        self._log("error", "outbox: %s is damaged: %d frames in it can't be read" % (segment.name, lost))
+        self._log(
+            "error", "outbox: %s is damaged: %d frames in it can't be read" % (segment.name, max(lost, 1))
+        )
 
-    def _miss(self, stream: Stream, sequence: int) -> None:
-        self.add_drop(stream.meter, stream.cls, stream.epoch, sequence, sequence)
-        if stream.cls < REGISTERS_CLASS and stream.meter not in self._lost:
-            self._lost.append(stream.meter)
+    def _miss(self, stream: Stream, first: int, last: int) -> int:
+        """How many of these were held; those that were pending are declared, and read again."""
+        pending = stream.pending
+        count = stream.exclude(first, last)
+        if count:
+            self._dirty_streams.add((stream.meter, stream.cls, stream.epoch))
+        if stream.pending < pending:
+            self.add_drop(stream.meter, stream.cls, stream.epoch, first, last)
+            if stream.cls < REGISTERS_CLASS and stream.meter not in self._lost:
+                self._lost.append(stream.meter)
+        return count
 
     def losses(self) -> "Sequence[bytes]":
         lost, self._lost = self._lost, []
@@ -369,35 +409,76 @@ class LogOutbox(Outbox):
 
     async def sync(self) -> None:
         async with self._syncing:
-            await self._sync()
+            for again in range(_TRIES, -1, -1):
+                try:
+                    self._expire()
+                    await self._release()
+                    await self._sync()
+                    return
+                except OutboxError as error:
+                    way = self._giving_way() if is_full(error) and again else []
+                    if not way:
+                        raise
+                    self._log("warning", "outbox: %s; %s gives way" % (error, way[0].name))
+                    self._evict(way[0])
+
+    async def _release(self) -> None:
+        """Remove what gave way, once the journal says what was dropped with it."""
+        doomed = self._logs.doomed()
+        if not doomed:
+            return
+        drops, self._dirty_drops = self._dirty_drops, set()
+        spared: list[int] = []
+        said = False
+        try:
+            if self._journal.usable():
+                self._state.notes[ENDS] = pack(self._logs.ends(durable=True))
+                await self._journal.write(self._state.batch([ENDS], (), sorted(drops)))
+                said = True
+        except OutboxError as error:
+            if not is_full(error):
+                raise
+            # There is no space to say so: better a drop that nobody declares than to stand still.
+            spared = self._told[0::2]
+        finally:
+            if not said:
+                self._dirty_drops |= drops
+        if said:
+            self._told = self._logs.ends(durable=True)
+        for problem in self._logs.sweep(doomed, spared):
+            self._log("warning", "outbox: %s" % problem)
 
     async def _sync(self) -> None:
-        """Frames first, then what the journal says of them, then what nobody needs any more."""
-        self._expire()
-        doomed = self._logs.doomed()
+        """Frames first, then what the journal says of them."""
         # Taken now: the journal must not speak of what comes while the frames are synced.
         notes, streams, drops = self._dirty_notes, self._dirty_streams, self._dirty_drops
+        evicted = self._evicted
         self._dirty_notes, self._dirty_streams, self._dirty_drops = set(), set(), set()
-        parts = self._batches(notes, streams, drops) if notes or streams or drops else []
-        changed = []
+        self._evicted = {}
+        done = False
         try:
+            batch, parts = b"", []
+            first = self._logs.unsynced() and not self._journal.usable()
+            if notes or streams or drops or first:
+                batch = self._batch(notes, streams, drops)
+                parts = self._state.parts() if self._journal.full() else []
             changed = self._logs.write()
             await self._files.sync([writing.file for writing, _ in changed])
-            if parts and self._journal.full():
-                self._logs.number += 1
-                await self._journal.renew(self._logs.number, clock.utc_ms() // 1000 & 0xFFFFFFFF, parts)
-            elif parts:
-                await self._journal.write(parts[0])
-        except OutboxError:
-            self._dirty_notes |= notes
-            self._dirty_streams |= streams
-            self._dirty_drops |= drops
-            self._logs.again(changed)
-            raise
+            if batch:
+                await self._record(batch, parts)
+                self._told = unpack(self._state.notes[ENDS])
+            done = True
+        finally:
+            if not done:  # cancelled, too
+                self._dirty_notes |= notes
+                self._dirty_streams |= streams
+                self._dirty_drops |= drops
+                for key, ranges in evicted.items():
+                    self._evicted[key] = ranges
+                self._logs.again()
         self._logs.settle(changed)
-        self._logs.sweep(doomed)
 
-    def _batches(self, notes: "set[bytes]", streams: "set[StreamKey]", drops: "set[bytes]") -> "list[bytes]":
+    def _batch(self, notes: "set[bytes]", streams: "set[StreamKey]", drops: "set[bytes]") -> bytes:
         for key in streams:
             stream = self._streams.get(key)
             kept = stream.ranges(kept=True) if stream is not None else []
@@ -405,20 +486,20 @@ class LogOutbox(Outbox):
                 self._state.forgotten[key] = kept
             else:
                 self._state.forgotten.pop(key, None)
-        if self._journal.full():
-            return self._state.parts()
-        return [self._state.batch(sorted(notes), sorted(streams), sorted(drops))]
+        self._state.notes[ENDS] = pack(self._logs.ends(durable=False))
+        return self._state.batch(sorted(notes) + [ENDS], sorted(streams), sorted(drops))
+
+    async def _record(self, batch: bytes, parts: "list[bytes]") -> None:
+        if parts:
+            self._logs.number += 1
+            try:
+                await self._journal.renew(self._logs.number, clock.utc_ms() // 1000 & 0xFFFFFFFF, parts)
+                return
+            except OutboxError:
+                if not self._journal.usable():
+                    raise
+        await self._journal.write(batch)
 
     def close(self) -> None:
         self._logs.close()
         self._journal.close()
-
-
-def _number(name: str) -> "int | None":
-    """Of a file of ours, or None."""
-    if len(name) != 10 or name[8] != "." or name[9] not in "0123j":
-        return None
-    try:
-        return int(name[:8], 16)
-    except ValueError:
-        return None

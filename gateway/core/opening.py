@@ -23,7 +23,8 @@ ENDS = b"outbox/ends"
 
 _BAD = ".bad"
 _MOST_BAD = const(4)
-_CURSOR = b"cursor/"
+# Notes of who can give readings once more: our own reader, or an adapter that is told.
+_SOURCES = (b"cursor/", b"generation/")
 
 
 def number_of(name: str) -> int:
@@ -50,6 +51,7 @@ class Opening:
         self.torn = journal.torn
         self.damaged = 0
         self.lost: list[bytes] = []
+        self.ends = self._ends(journal)
         self._files = files
         self._logs = logs
         self._journal = journal
@@ -59,7 +61,7 @@ class Opening:
         """Raises OutboxError when files can't be read at present."""
         for name in self._journal.spoiled:
             self._set_aside(name, "it is no whole journal: what was receipted is offered again")
-        ends = self._ends()
+        ends = self.ends
         for name in sorted(names):
             self._open(name, ends)
         for cls in range(CLASSES):
@@ -71,10 +73,10 @@ class Opening:
             self._log("warning", "outbox: %s goes, for %d newer ones were set aside" % (name, _MOST_BAD))
             self._files.remove(name)
 
-    def _ends(self) -> "list[int]":
+    def _ends(self, journal: "Journal") -> "list[int]":
         """Empty when it is not known."""
         try:
-            ends: list[int] = unpack(self._journal.state.notes[ENDS])
+            ends: list[int] = unpack(journal.state.notes[ENDS])
         except (KeyError, FrameError):
             return []
         return ends
@@ -129,8 +131,9 @@ class Opening:
         self._lose(cls)
 
     def _lose(self, cls: int) -> None:
-        """Frames of a class are lost, nobody knows of which meter: of all that are read with a cursor."""
+        """Frames of a class are lost, nobody knows of which meter: of all that can be read again."""
         if cls < REGISTERS_CLASS:
             for name in self._journal.state.notes:
-                if name.startswith(_CURSOR) and name[-16:] not in self.lost:
-                    self.lost.append(name[-16:])
+                for source in _SOURCES:
+                    if name.startswith(source) and name[-16:] not in self.lost:
+                        self.lost.append(name[-16:])

@@ -65,8 +65,8 @@ class Outbox:
     # Bytes taken, and those there are.
     used: int
     capacity: int
-    # Present values that gave way, files that are not as they were written, bytes that power took in the middle of
-    # a write.
+    # Present values that gave way, files that are not as they were written, bytes that power took in the
+    # middle of a write.
     dropped = 0
     damaged = 0
     torn = 0
@@ -74,6 +74,9 @@ class Outbox:
     # Random, 32 bits, drawn anew at each opening: a number is never used twice, not after a rolled-back
     # flash or a cloned card either.
     epoch = 0
+
+    # So much is in memory only that a sync should not wait.
+    due = False
 
     # Called with the class after each append, so that who waits for work learns of it.
     on_append: "Callable[[int], None] | None" = None

@@ -8,8 +8,9 @@ import binascii
 import os
 from array import array
 
-from .._compat import TYPE_CHECKING, const
+from .._compat import MICROPYTHON, TYPE_CHECKING, const
 from ..errors import OutboxError
+from .files import is_spoiled
 from .outbox import MAX_FRAME
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ _MAGIC = b"OGO1"
 HEADER = const(20)
 _CHECK = const(4)
 _MOST_HEAD = const(8)  # two variable-length integers
+# So much is read at a time.
+_CHUNK = 512 if MICROPYTHON else 65536
+_GUESS = const(300)  # most frames and what is around them
 
 # Tags of records in a file of frames; a frame has the number of its extent and 2.
 _EXTENT = const(0)
@@ -66,46 +70,65 @@ def record(tag: int, payload: "bytes | bytearray", check: int) -> "tuple[bytes, 
     return body + check.to_bytes(_CHECK, "big"), check
 
 
-def records(file: "File", start: int, check: int) -> "Iterator[tuple[int, int, bytes, int]]":
-    """(offset, tag, payload, checksum) of each sound record from `start` on; ends at the first that is not,
-    which is where a file was torn, or where it ends."""
-    end = file.size()
+def records(file: "File", start: int, check: int) -> "Iterator[tuple[int, int, int, bytes, int]]":
+    """(offset, end, tag, payload, checksum) of each sound record from `start` on; ends at the first that is
+    not, which is where a file was torn, or where it ends."""
+    left = file.size() - start
+    data = b""
+    at = 0
     while True:
-        parsed = _parse_head(file.read(start, _MOST_HEAD))
+        parsed = _parse_head(data, at)
+        total = _MOST_HEAD if parsed is None else parsed[2] + parsed[1] + _CHECK
+        if len(data) - at < total:
+            if parsed is not None and total > left:
+                return
+            data, at = file.read(start, max(total, _CHUNK)), 0
+            parsed = _parse_head(data, 0)
+            if parsed is None:
+                return
+            total = parsed[2] + parsed[1] + _CHECK
+            if len(data) < total:
+                if total > left or len(data) == left:
+                    return
+                data = file.read(start, total)
+                if len(data) < total:
+                    return
         if parsed is None:
             return
         tag, length, size = parsed
-        if start + size + length + _CHECK > end:
+        payload = data[at + size : at + size + length]
+        found = binascii.crc32(data[at : at + size + length], check)
+        if found != int.from_bytes(data[at + total - _CHECK : at + total], "big"):
             return
-        body = file.read(start, size + length + _CHECK)
-        found = binascii.crc32(body[:-_CHECK], check)
-        if found != int.from_bytes(body[-_CHECK:], "big"):
-            return
-        yield start, tag, body[size:-_CHECK], found
-        start += len(body)
+        yield start, start + total, tag, payload, found
+        start += total
+        at += total
+        left -= total
         check = found
 
 
 def frame_at(file: "File", offset: int) -> "bytes | None":
     """The frame whose record begins there; None when it is damaged."""
     # The checksum that this record's goes on from stands right before it.
-    data = file.read(offset - _CHECK, _CHECK + _MOST_HEAD)
-    parsed = _parse_head(data[_CHECK:])
+    data = file.read(offset - _CHECK, _GUESS)
+    parsed = _parse_head(data, _CHECK)
     if parsed is None:
         return None
     _, length, size = parsed
     if length > MAX_FRAME:
         return None
-    body = file.read(offset, size + length + _CHECK)
-    check = binascii.crc32(body[:-_CHECK], int.from_bytes(data[:_CHECK], "big"))
-    if len(body) < size + length + _CHECK or check != int.from_bytes(body[-_CHECK:], "big"):
+    end = _CHECK + size + length
+    if len(data) < end + _CHECK:
+        data = file.read(offset - _CHECK, end + _CHECK)
+    check = binascii.crc32(data[_CHECK:end], int.from_bytes(data[:_CHECK], "big"))
+    if len(data) < end + _CHECK or check != int.from_bytes(data[end : end + _CHECK], "big"):
         return None
-    return body[size:-_CHECK]
+    return data[_CHECK + size : end]
 
 
 def frame_in(data: "bytes | bytearray", at: int) -> bytes:
     """The frame whose record begins there, in bytes that were never out of our hands."""
-    parsed = _parse_head(bytes(data[at : at + _MOST_HEAD]))
+    parsed = _parse_head(data, at)
     assert parsed is not None
     _, length, size = parsed
     return bytes(data[at + size : at + size + length])
@@ -138,26 +161,30 @@ def _extent(payload: bytes) -> "Extent | None":
 
 class Contents:
     """What a file of frames holds: its extents, where its last sound record ends, and that one's checksum.
-    `sealed`: it is complete."""
+    `sealed`: it is complete. `failed`: what follows could not be read."""
 
     def __init__(self, check: int) -> None:
         self.extents: list[Extent] = []
         self.end: int = HEADER
         self.check = check
         self.sealed = False
+        self.failed = False
 
 
 def scan(file: "File", check: int) -> Contents:
-    """Read all records that are sound; `check`: the header's."""
+    """Read all records that are sound; `check`: the header's. Raises OutboxError when the file can't be read
+    at present; where it is spoiled, what comes before counts."""
     contents = Contents(check)
     try:
-        for offset, tag, payload, found in records(file, HEADER, check):
+        for offset, end, tag, payload, found in records(file, HEADER, check):
             if not _take(contents.extents, offset, tag, payload):
                 break
-            contents.end = offset + record_size(tag, len(payload))
+            contents.end = end
             contents.check = found
-    except OutboxError:
-        pass  # what follows can't be read
+    except OutboxError as error:
+        if not is_spoiled(error):
+            raise
+        contents.failed = True
     return contents
 
 
@@ -174,14 +201,21 @@ def _take(extents: "list[Extent]", offset: int, tag: int, payload: bytes) -> boo
     return True
 
 
-def seal(extents: "Sequence[Extent]", offset: int, check: int) -> bytes:
+def seal(extents: "Sequence[Extent]", offset: int, check: int, least: int) -> bytes:
     """The last record of a file, with what opening it needs to know, and the trailer that finds it.
-    `check`: the header's, so that it can be proven without reading all records before."""
+    `check`: the header's, so that it can be proven without reading all records before. `least`: how long the
+    file is already, with what an unfinished write left behind."""
     body = bytearray()
     for extent in extents:
         body += extent.declaration() + extent.count.to_bytes(4, "big")
     data, _ = record(_SEAL, body, check)
-    return data + offset.to_bytes(4, "big") + _SEALED
+    return data + bytes(max(least - offset - len(data) - TRAILER, 0)) + offset.to_bytes(4, "big") + _SEALED
+
+
+def seal_size(extents: int) -> int:
+    """At most, without what `least` adds."""
+    size: int = (_EXTENT_BYTES + 4) * extents + _MOST_HEAD + _CHECK + TRAILER
+    return size
 
 
 def sealed_contents(file: "File", check: int) -> "Contents | None":
@@ -191,7 +225,7 @@ def sealed_contents(file: "File", check: int) -> "Contents | None":
     start = int.from_bytes(trailer[:4], "big")
     if trailer[4:] != _SEALED or not HEADER <= start < size:
         return None
-    for _, tag, payload, _ in records(file, start, check):
+    for _, _, tag, payload, _ in records(file, start, check):
         if tag != _SEAL or len(payload) % (_EXTENT_BYTES + 4):
             return None
         contents = Contents(check)
@@ -214,12 +248,6 @@ def extent_record(extent: Extent, check: int) -> "tuple[bytes, int]":
     return record(_EXTENT, extent.declaration(), check)
 
 
-def record_size(tag: int, length: int) -> int:
-    """Of the whole record."""
-    size: int = len(_varint(tag)) + len(_varint(length)) + length + _CHECK
-    return size
-
-
 def _varint(value: int) -> bytes:
     """7 bits a byte, the least first, the top bit set in all but the last."""
     out = bytearray()
@@ -230,10 +258,10 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _parse_head(data: bytes) -> "tuple[int, int, int] | None":
+def _parse_head(data: "bytes | bytearray", at: int) -> "tuple[int, int, int] | None":
     """(tag, length, bytes of both) of a record's begin; None for what can't be one."""
+    begin = at
     numbers = []
-    at = 0
     for _ in range(2):
         value = 0
         shift = 0
@@ -246,4 +274,4 @@ def _parse_head(data: bytes) -> "tuple[int, int, int] | None":
             if data[at - 1] < 128:
                 break
         numbers.append(value)
-    return numbers[0], numbers[1], at
+    return numbers[0], numbers[1], at - begin

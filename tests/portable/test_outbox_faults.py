@@ -31,7 +31,9 @@ def sync(box):
 
 def fill(box, cls, count, meter=METER, size=40):
     for _ in range(count):
-        box.append(meter, cls, lambda epoch, sequence: ("%08x %d " % (epoch, sequence)).encode() + bytes(size))
+        box.append(
+            meter, cls, lambda epoch, sequence: ("%08x %d " % (epoch, sequence)).encode() + bytes(size)
+        )
 
 
 def frames(box, cls, meter=METER):
@@ -94,7 +96,7 @@ class Interrupted(unittest.TestCase):
                 spoiled.clear()
                 disk.unreadable = [newest(disk, ".1")]
                 try:
-                    box.get(METER, PROFILE, box.epoch, 2).frame
+                    frames(box, PROFILE)
                 except OutboxError:
                     pass
                 disk.unreadable = ()
@@ -308,7 +310,7 @@ class Full(unittest.TestCase):
         sync(box)
         disk.full_at = disk.used() + 700
         files = len(disk.names)
-        for i in range(200):
+        for _ in range(200):
             try:
                 fill(box, PROFILE, 10)
                 box.set_note(b"cursor/a", b"%d" % box.next_sequence(METER, PROFILE) + bytes(200))
