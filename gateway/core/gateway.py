@@ -115,7 +115,7 @@ class Gateway:
                     self._log("error", "what was read last is lost: %s" % error)
 
     def _appended(self, cls: int) -> None:
-        if cls == CLASS_OF_KIND[ALARM]:
+        if cls == CLASS_OF_KIND[ALARM] or self.outbox.due:
             self._urgent.set()
         self.sender.appended(cls)
 
