@@ -1,10 +1,11 @@
-"""The main job whole: two meters, the gateway, NATS, the cloud, and what then stands in SQLite."""
+"""The main job whole: three meters, the gateway, NATS, the cloud, and what then stands in SQLite."""
 
 import json
 import sqlite3
 import struct
 import time
 from contextlib import ExitStack, closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,11 @@ from tests.brokers import free_port
 from tests.processes import Program
 
 VECTOR = Path(__file__).parents[1] / "vectors" / "real_meter.json"
-ENVIRONMENT = {"OSGP_TIME": "5"}
-REGISTERS, PRESENT = 2, 3
+REGISTERS, PRESENT, PROFILE, ALARM = 2, 3, 5, 6
+# Alarms and their codes, and after how many seconds they come up, each at another moment of the schedule; all
+# are told within:
+ALARMS = {20: ("cover removed", 12.9), 21: ("reverse energy", 15.1), 36: ("phase loss", 18.7)}
+WITHIN = 5
 HIGHEST, LOWEST = 2**31 - 1, -(2**31)
 
 CONFIGURATION = """\
@@ -33,6 +37,11 @@ name = "extreme"
 port = "{extreme}"
 key_file = "secret"
 security = "rc4"
+
+[[meter]]
+name = "alarming"
+port = "{alarming}"
+key_file = "secret"
 """
 
 CLOUD = """\
@@ -60,8 +69,9 @@ Values = dict[str, tuple[int, int, str | None]]
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory):
-    """The database once registers and present values of both meters have landed."""
+def whole(tmp_path_factory: pytest.TempPathFactory):
+    """The database once registers and present values of two meters and alarms of a third have landed, and for
+    each alarm after how many seconds it was there."""
     directory = tmp_path_factory.mktemp("whole-way")
     (directory / "secret").write_text("0123456789abcdef0123456789abcdef")
     (directory / "secret").chmod(0o600)
@@ -70,52 +80,82 @@ def database(tmp_path_factory: pytest.TempPathFactory):
     present = [LOWEST, HIGHEST, -1, *captured["BT28"]["values"][3:]]
     extreme = {"BT23": struct.pack("<55i", *registers).hex(), "BT28": struct.pack("<55i", *present).hex()}
     (directory / "extreme.json").write_text(json.dumps(extreme))
+    begin = time.time()
+    life = [
+        {"at": f"{datetime.fromtimestamp(begin + after, UTC):%FT%T.%f}Z", "do": "set_alarm", "with": [name]}
+        for name, after in ALARMS.values()
+    ]
+    (directory / "life.json").write_text(json.dumps(life))
     port = free_port()
     (directory / "cloud.toml").write_text(CLOUD.format(port=port, directory=directory))
     with ExitStack() as stack:
         addresses = {
-            name: simulate(stack, directory, tables, serial)
-            for name, tables, serial in (
-                ("real", VECTOR, "1111"),
-                ("extreme", directory / "extreme.json", "2222"),
+            name: simulate(stack, directory, serial, *options)
+            for name, serial, options in (
+                ("real", "1111", ("--baud", "fast", "--tables", VECTOR)),
+                ("extreme", "2222", ("--baud", "fast", "--tables", directory / "extreme.json")),
+                # At its own pace, with a load profile that takes minutes to read.
+                ("alarming", "3333", ("--history", 10, "--life", directory / "life.json")),
             )
         }
         cloud = stack.enter_context(Program("omdp_cloud.cli", "serve", "-c", directory / "cloud.toml"))
         (directory / "gateway.toml").write_text(CONFIGURATION.format(port=port, **addresses))
-        gateway = stack.enter_context(
-            Program("gateway.host.cli", "run", "-c", directory / "gateway.toml", environment=ENVIRONMENT)
-        )
+        gateway = stack.enter_context(Program("gateway.host.cli", "run", "-c", directory / "gateway.toml"))
         database = directory / "readings.db"
+        late: dict[int, float] = {}
         deadline = time.monotonic() + 60
-        while not all(
-            landed(database, serial, kind) for serial in ("1111", "2222") for kind in (REGISTERS, PRESENT)
-        ):
+        wanted = [(serial, kind) for serial in ("1111", "2222") for kind in (REGISTERS, PRESENT)]
+        while len(late) < len(ALARMS) or not all(landed(database, *one) for one in wanted):
             assert time.monotonic() < deadline, gateway.said() + cloud.said()
-            time.sleep(0.1)
+            time.sleep(0.05)
+            for code in alarms(database) & ALARMS.keys() - late.keys():
+                late[code] = time.time() - begin - ALARMS[code][1]
         assert gateway.end() == 0, gateway.said()
         assert cloud.end() == 0, cloud.said()
-    return database
+    return database, list(late.values())
 
 
-def simulate(stack: ExitStack, directory: Path, tables: Path, serial: str) -> str:
+@pytest.fixture(scope="module")
+def database(whole: tuple[Path, list[float]]) -> Path:
+    return whole[0]
+
+
+def simulate(stack: ExitStack, directory: Path, serial: str, *options: object) -> str:
     meter = stack.enter_context(
         Program(
-            *("gateway.host.cli", "simulate", "--tables", tables, "--serial", serial, "--baud", "fast"),
-            *("--key-file", directory / "secret"),
-            environment=ENVIRONMENT,
+            *("gateway.host.cli", "simulate", "--serial", serial, "--key-file", directory / "secret"),
+            *options,
         )
     )
     return meter.expect("listening on (.*)")[1]
 
 
-def landed(database: Path, serial: str, kind: int) -> Values:
-    meter = ids.meter_individual_id("ELON", serial).hex()
+def rows(database: Path, query: str, *arguments: object) -> list[tuple]:
     try:
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            rows = connection.execute(VALUES, (meter, kind)).fetchall()
+            return connection.execute(query, arguments).fetchall()
     except sqlite3.OperationalError:
-        return {}  # not there yet
-    return {name: (mantissa, exponent, unit) for name, mantissa, exponent, unit in rows}
+        return []  # not there yet
+
+
+def alarms(database: Path) -> set[int]:
+    return {
+        code
+        for (code,) in rows(
+            database,
+            "SELECT v.mantissa FROM property_value AS v"
+            " JOIN operational_property_definition AS d ON d.id = v.property"
+            " JOIN meter_reading AS r ON r.id = v.reading"
+            " WHERE r.kind = ? AND d.property_id = 'OSGP_alarm_code'",
+            ALARM,
+        )
+    }
+
+
+def landed(database: Path, serial: str, kind: int) -> Values:
+    meter = ids.meter_individual_id("ELON", serial).hex()
+    found = rows(database, VALUES, meter, kind)
+    return {name: (mantissa, exponent, unit) for name, mantissa, exponent, unit in found}
 
 
 def test_the_real_meters_registers(database: Path):
@@ -156,3 +196,11 @@ def test_values_are_integers_in_the_database(database: Path):
         dead = connection.execute("SELECT reason FROM dead_letter").fetchall()
     assert set(kinds) <= {("integer", "integer"), ("null", "integer")}
     assert dead == []
+
+
+def test_alarms_are_there_in_time_while_the_load_profile_is_read(whole: tuple[Path, list[float]], figures):
+    database, late = whole
+    figures("from the meter to the database: alarms after " + ", ".join(f"{one:.1f} s" for one in late))
+    assert max(late) <= WITHIN
+    # Of the 960 intervals of ten days many are still to be read.
+    assert len(rows(database, "SELECT 1 FROM meter_reading WHERE kind = ?", PROFILE)) < 960
