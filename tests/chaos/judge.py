@@ -29,7 +29,7 @@ _STORED = {
     "self-read": model.SELF_READ,
     "telegram": model.MBUS,
 }
-KINDS = (*_STORED, "alarm")
+KINDS = (*_STORED, "alarm", "registers", "present")
 
 _ROWS = """
 SELECT r.id, k.meter_reading_identifier, r.kind, r.time, r.offset, r.fault_codes, k.revision, r.received_at
@@ -229,6 +229,8 @@ class Judge:
         for kind in _STORED:
             verdicts[kind] = self._compare(kind, found[kind])
         verdicts["alarm"] = self._alarms(alarms)
+        verdicts["registers"] = _registers(database.rows(self.meter, (model.REGISTERS,)))
+        verdicts["present"] = _read_once(database.rows(self.meter, (model.PRESENT,)))
         return verdicts
 
     def _compare(self, kind: str, found: dict) -> Verdict:
@@ -277,6 +279,41 @@ class Judge:
                 which = "set" if code in true else "not set"
                 verdict.wrong("missing", f"alarm {code} is {which}, the database knows {last.get(code)}")
         return verdict
+
+
+def _read_once(rows: list[Row]) -> Verdict:
+    """What a gateway reads and the meter does not store has no truth of its own, but comes once."""
+    verdict = Verdict(rows=len(rows), revised=sum(row.revision > 0 for row in rows))
+    seen = set()
+    for row in rows:
+        said = row.time, repr(sorted(row.values.items()))
+        if said in seen:
+            verdict.wrong("doubled", f"{_at(row.time)} {row.identifier.hex()}")
+        seen.add(said)
+    return verdict
+
+
+def _registers(rows: list[Row]) -> Verdict:
+    """Energies never go back: in the order of one of them all others rise as well, by whatever clock."""
+    verdict = _read_once(rows)
+    highest: dict[str, int] = {}
+    for row in sorted(rows, key=lambda row: sorted(_energies(row).items())):
+        for name, count in _energies(row).items():
+            if count < highest.get(name, count):
+                verdict.wrong(
+                    "altered", f"{_at(row.time)} {name}: {count}, and {highest[name]} at less energy"
+                )
+            highest[name] = max(count, highest.get(name, count))
+    return verdict
+
+
+def _energies(row: Row) -> dict[str, int]:
+    """Without the net energy, which goes both ways."""
+    return {
+        name: value[0]
+        for name, value in row.values.items()
+        if value[2] in ("kWh", "kvarh", "kVAh") and not name.startswith("OBIS_16.")
+    }
 
 
 def _has_outages(told: dict) -> bool:
