@@ -1,6 +1,7 @@
 """A small world around the real custody machines: meters, adapters, a concentrator, brokers, a cloud.
 
-Only brokers and storage are modelled; outbox, sender, receiver, ledger and formats are the gateway's own.
+Only brokers, disks and the cloud's database are modelled; outbox, sender, receiver, ledger and formats are the
+gateway's own.
 The world knows the truth (what meters stored, what frames were made, what may be missing because a
 fault destroyed its last copy) and checks custody against it.
 """
@@ -11,7 +12,7 @@ import hashlib
 import random
 
 from gateway.core.custody import Sender
-from gateway.core.memory_outbox import MemoryOutbox
+from gateway.core.log_outbox import LogOutbox
 from gateway.core.outbox import Entry
 from gateway.core.receiver import Receiver
 from gateway.errors import FrameError, OutboxError
@@ -19,6 +20,7 @@ from gateway.transmission.custody import hop_key
 from gateway.transmission.ledger import Ledger, LedgerStore, Stream
 from gateway.transmission.packer import pack, unpack
 from gateway.transmission.sealing import key_id
+from tests.fake_disk import Disk, FakeFiles, PowerLost
 
 EVENTS, PROFILE, REGISTERS, PRESENT = range(4)
 METERS = (b"meter-number-one", b"meter-number-two")
@@ -56,60 +58,80 @@ def covered(ranges, meter, frame):
     return any(r[:3] == (meter, cls, epoch) and r[3] <= sequence <= r[4] for r in ranges)
 
 
-def copy_of(entry):
-    twin = Entry(entry.meter, entry.cls, entry.epoch, entry.sequence, entry.place, entry.frame)
-    twin.kept = entry.kept
-    return twin
+BLOCK = 4096
+# A few frames to a segment, so that much gives way.
+SEGMENT = 300
 
 
-class Flash(MemoryOutbox):
-    """An outbox whose storage can lose power, be set back, and be copied."""
+def quiet(level, text):
+    pass
 
-    def __init__(self, capacity, epoch):
-        super().__init__(capacity, epoch)
-        self.disk = None
-        self.flush()
+
+class Flash(LogOutbox):
+    """A durable outbox and its disk, which can lose power, be set back, and be copied. `capacity` in blocks.
+    `synced`: (meter, frame) of all that was there at the last sync."""
+
+    def __init__(self, disk, capacity, epoch):
+        self.bytes = {}
+        self.disk = disk
+        self.blocks = capacity
+        super().__init__(FakeFiles(disk), capacity * BLOCK, quiet, SEGMENT)
+        self.epoch = epoch
+        for e in self.kept() + self.pending():
+            self.bytes[(e.meter, e.cls, e.epoch, e.sequence)] = e.frame
+        self.synced = self.frames()
 
     def flush(self):
-        if self.disk is None or self.state() != self.disk.state():
-            self.disk = self.copy()
+        """The disk of these tests keeps nobody waiting."""
+        try:
+            self.sync().send(None)
+        except StopIteration:
+            self.synced = self.frames()
 
-    def state(self):
-        return self._place, self._notes, self._drops, [e.place for e in self._kept]
+    def after_power(self, choose):
+        """The disk after the power was lost."""
+        return self.disk.crashed(choose)
 
     def copy(self):
-        twin = copy.copy(self)
-        entries = {}
-        twin._logs = {}
-        for name, log in self._logs.items():
-            twin._logs[name] = copied = copy.copy(log)
-            copied.entries = [copy_of(e) for e in log.entries]
-            copied.numbers = {(e.epoch, e.sequence): e for e in copied.entries}
-            entries.update((e.place, e) for e in copied.entries)
-        twin._kept = [entries[e.place] for e in self._kept]
-        twin._meters = list(self._meters)
-        twin._drops = {meter: list(drops) for meter, drops in self._drops.items()}
-        twin._notes = dict(self._notes)
-        return twin
+        """A running machine is cloned, memory and all."""
+        return copy.deepcopy(self)
 
-    @staticmethod
-    def opened(disk, epoch):
-        box = disk.copy()
-        box.epoch = epoch
-        for log in box._logs.values():
-            log.next = 0
-        box.flush()
-        return box
+    def _add(self, key, sequence, frame):
+        entry = super()._add(key, sequence, frame)
+        self.bytes[(*key, sequence)] = frame
+        return entry
+
+    def _held(self, kept):
+        """Numbers of all that is held and, unless None, is or is not kept."""
+        return [
+            (*key, sequence)
+            for key, stream in self._streams.items()
+            for run in stream.runs
+            if kept is None or run.kept == kept
+            for sequence in range(run.first, run.last + 1)
+        ]
+
+    def _entries(self, kept):
+        found = []
+        for held in self._held(kept):
+            frame = self.bytes.get(held)
+            found.append(Entry(*held, -1, self.get(*held).frame if frame is None else frame))
+        return found
 
     def frames(self):
         """(meter, frame) of all that is held."""
-        return {(e.meter, e.frame) for log in self._logs.values() for e in log.entries}
+        return {(held[0], self.bytes[held]) for held in self._held(None)}
 
     def kept(self):
-        return [e for log in self._logs.values() for e in log.entries if e.kept]
+        return self._entries(True)
 
     def pending(self):
-        return [e for log in self._logs.values() for e in log.entries if not e.kept]
+        return self._entries(False)
+
+    def check_storage(self):
+        """What is read back is what was written."""
+        for held in self._held(None):
+            assert self.get(*held).frame == self.bytes[held]
 
 
 class CloudStore(LedgerStore):
@@ -248,7 +270,7 @@ class Node:
         self.key = hop_key(b"credential of " + name.encode())
         self.images = []
         self.asked = {}  # meter -> the last ask, and how many setbacks there had been when it went out first
-        self.box = Flash(capacity, world.new_epoch())
+        self.box = Flash(Disk(), capacity, world.new_epoch())
         self.boot()
 
     def boot(self):
@@ -261,8 +283,25 @@ class Node:
         self.answered = set()  # on this connection
 
     def restart(self, disk):
-        self.box = Flash.opened(disk, self.world.new_epoch())
+        """The power was lost, and `disk` is what it left."""
+        self.box = Flash(disk, self.box.blocks, self.world.new_epoch())
         self.boot()
+
+    def lose_power(self, after=None):
+        """At once, or (a number) before so many operations of a sync that is just going on."""
+        if after is not None:
+            self.box.disk.cut_at = self.box.disk.ops + after
+            try:
+                self.box.flush()
+            except PowerLost:
+                pass
+        self.restart(self.box.after_power(self.world.random.randrange))
+
+    def gave_way(self, before):
+        left = self.box.frames()
+        for e in before:
+            if (e.meter, e.frame) not in left:
+                self.world.dropped.add((e.meter, e.frame))
 
     def publish(self, most):
         for _ in range(most):
@@ -316,14 +355,13 @@ class Adapter(Node):
             return garbled(frame) if garble else frame
 
         before = self.box.pending()
+        dropped = self.box.dropped
         try:
             entry = self.box.append(self.meter, cls, encode)
         except OutboxError:
             return False
-        left = self.box.frames()
-        for e in before:
-            if (e.meter, e.frame) not in left:
-                self.world.dropped.add((e.meter, e.frame))
+        if self.box.dropped != dropped:
+            self.gave_way(before)
         self.world.made.add((self.meter, entry.frame))
         self.world.check_number(self.meter, entry)
         return True
@@ -371,6 +409,7 @@ class Concentrator(Node):
 
     def take(self, message):
         before = self.box.pending()
+        dropped = self.box.dropped
         if message.kind == "ask":
             try:
                 self.receiver.ask(message.meter, message.payload)
@@ -378,20 +417,20 @@ class Concentrator(Node):
                 self.world.refused += 1
         else:
             self.receiver.frame(message.meter, message.payload)
-        left = self.box.frames()
-        for e in before:
-            if (e.meter, e.frame) not in left:
-                self.world.dropped.add((e.meter, e.frame))
+        if self.box.dropped != dropped:
+            self.gave_way(before)
 
     def commit(self, crash=""):
         receipts = self.receiver.finish(self.world.now)
-        if crash == "before":
-            self.restart(self.box.disk)
+        if crash in ("before", "within"):
+            self.lose_power(self.world.random.randrange(8) if crash == "within" else None)
+            # What the disk kept by chance is there from now on, and its receipts may have been made durable.
+            self.world.ever["local"] |= self.box.frames()
             return
         self.box.flush()
         self.world.ever["local"] |= self.box.frames()
         if crash == "after":
-            self.restart(self.box.disk)
+            self.lose_power()
             return
         for meter, payload in receipts:
             self.world.send(Message("local", meter, "receipt", payload))
@@ -465,7 +504,7 @@ class Cloud:
 
 
 class World:
-    def __init__(self, capacity=4000, concentrator_capacity=6000, third="local"):
+    def __init__(self, capacity=16, concentrator_capacity=20, third="local"):
         self.random = random.Random(1)
         self.now = 1_700_000_000
         self.queue = []
@@ -532,8 +571,7 @@ class World:
             return True
         if where == "main":
             return False
-        disk = self.concentrator.box.disk
-        return (meter, frame) in disk.frames() | self.dropped
+        return (meter, frame) in self.concentrator.box.synced or (meter, frame) in self.dropped
 
     def homeless(self):
         """Frames that were made and now are nowhere: not held, not stored, not known to be dropped."""
@@ -629,6 +667,8 @@ class World:
     def check_end(self):
         """After draining: nothing missing, nothing doubled."""
         self.check()
+        for node in self.nodes():
+            node.box.check_storage()
         database = self.cloud.database
         for f in self.made - self.excused:
             assert database.holds(*f) or f in self.dropped, "a frame is missing at the end"

@@ -21,12 +21,13 @@ pytestmark = pytest.mark.timeout(0)
 
 INDEX = st.integers(0, 63)
 CRASH = st.sampled_from(["", "", "", "before", "after"])
+STORED = st.sampled_from(["", "", "", "", "before", "within", "within", "after"])
 
 
 class CustodyMachine(RuleBasedStateMachine):
     @initialize(
-        capacity=st.sampled_from([1200, 4000, 40000]),
-        between=st.sampled_from([2000, 60000]),
+        capacity=st.sampled_from([8, 14, 100]),
+        between=st.sampled_from([10, 150]),
         third=st.sampled_from(["local", "main"]),
     )
     def start(self, capacity, between, third):
@@ -72,7 +73,7 @@ class CustodyMachine(RuleBasedStateMachine):
         for _ in range(min(count, len(self.world.queue))):
             self.world.deliver(self.world.queue.pop(0), worker)
 
-    @rule(crash=CRASH)
+    @rule(crash=STORED)
     def concentrator_commits(self, crash):
         self.world.concentrator.commit(crash)
         if crash:
@@ -92,7 +93,9 @@ class CustodyMachine(RuleBasedStateMachine):
         rounds=st.integers(1, 6),
         worker=st.integers(0, 1),
         loss=st.integers(0, 2),
-        crashes=st.tuples(st.sampled_from(["before", "", "after"]), st.sampled_from(["before", "", "after"])),
+        crashes=st.tuples(
+            st.sampled_from(["before", "", "within", "after"]), st.sampled_from(["before", "", "after"])
+        ),
     )
     def a_bad_hour(self, rounds, worker, loss, crashes):
         for i in range(rounds):
@@ -205,23 +208,28 @@ class CustodyMachine(RuleBasedStateMachine):
     # Faults of the parties.
 
     @rule(i=INDEX, flushed=st.booleans())
-    def restart(self, i, flushed):
+    def power_is_lost(self, i, flushed):
         node = self.node(i)
         if flushed:
             node.box.flush()
-        node.restart(node.box.disk)
+        node.lose_power()
+        self.world.after_fault()
+
+    @rule(i=INDEX, after=st.integers(0, 12))
+    def power_is_lost_within_a_sync(self, i, after):
+        self.node(i).lose_power(after)
         self.world.after_fault()
 
     @rule(i=INDEX)
     def flash_is_imaged(self, i):
         node = self.node(i)
-        node.images = node.images[-2:] + [node.box.disk.copy()]
+        node.images = node.images[-2:] + [node.box.after_power(self.world.random.randrange)]
 
     @rule(i=INDEX, which=st.integers(0, 2))
     def flash_is_set_back(self, i, which):
         node = self.node(i)
         if node.images:
-            node.restart(node.images[which % len(node.images)])
+            node.restart(node.images[which % len(node.images)].copy())
             self.world.after_fault()
 
     @precondition(lambda self: len(self.world.adapters) < 5)
@@ -237,7 +245,7 @@ class CustodyMachine(RuleBasedStateMachine):
 
     def clone(self, i, running):
         original = self.adapter(i)
-        twin = Adapter(self.world, original.name, original.meter, original.where, original.box.capacity)
+        twin = Adapter(self.world, original.name, original.meter, original.where, original.box.blocks)
         if running:
             twin.box = original.box.copy()
             twin.box.on_append = None
@@ -248,7 +256,7 @@ class CustodyMachine(RuleBasedStateMachine):
                 twin.sender._turn.append(meter)
             twin.asked, twin.answered = dict(original.asked), set(original.answered)
         else:
-            twin.restart(original.box.disk)
+            twin.restart(original.box.after_power(self.world.random.randrange))
         self.world.adapters.append(twin)
 
     @rule(worker=st.integers(0, 1))
