@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from gateway.transmission import FrameError, frames, mbus, platform_json, topics
 from gateway.transmission.ids import uuid5
-from gateway.transmission.model import Reading
+from gateway.transmission.model import FOREIGN, Reading
 from gateway.transmission.rows import rows
 
 from . import statuses
@@ -80,7 +80,10 @@ def _frame(meter: bytes, message: Message) -> Decoded:
         return Decoded(letter=too_long)
     try:
         frame = frames.decode(message.payload, meter)
-        found = [Row(meter, identifier, mbus.enrich(reading)) for identifier, reading in rows(frame, meter)]
+        found = [
+            Row(meter, _foreign_id(meter, reading) or identifier, mbus.enrich(reading))
+            for identifier, reading in rows(frame, meter)
+        ]
         _check(found)
     except FrameError as error:
         return refused(message, str(error))
@@ -125,6 +128,13 @@ def _is_text(text: str) -> bool:
         return b"\0" not in text.encode()
     except UnicodeEncodeError:
         return False
+
+
+def _foreign_id(meter: bytes, reading: Reading) -> bytes | None:
+    """Of what came to a concentrator as JSON, which its broker may have delivered twice."""
+    if reading.kind != FOREIGN or reading.identifier is not None:
+        return None
+    return _id_by_content(meter, reading)
 
 
 def _id_by_content(meter: bytes, reading: Reading) -> bytes:
