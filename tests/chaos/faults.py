@@ -75,12 +75,13 @@ class KillBroker(Fault):
     weight = 8
 
     async def hit(self, stage, chance):
-        async with _ours(stage.broker) as ours:
+        broker = chance.choice(stage.brokers)
+        async with _ours(broker) as ours:
             if not ours:
                 return False
-            hit = await stage.broker.kill()
+            hit = await broker.kill()
             await asyncio.sleep(chance.choice((0, 0.1, 1)))
-            await stage.broker.go()
+            await broker.go()
             return hit
 
 
@@ -89,14 +90,15 @@ class WipeBroker(Fault):
     weight = 8
 
     async def hit(self, stage, chance):
-        async with _ours(stage.broker) as ours:
+        broker = chance.choice(stage.brokers)
+        async with _ours(broker) as ours:
             if not ours:
                 return False
-            await stage.broker.kill()
-            wiped = stage.broker.wipe()
+            hit = await broker.kill()
+            broker.wipe()
             await asyncio.sleep(chance.choice((0, 0.1, 1)))
-            await stage.broker.go()
-            return wiped
+            await broker.go()
+            return hit
 
 
 class Stall(Fault):
@@ -104,7 +106,7 @@ class Stall(Fault):
     weight = 8
 
     async def hit(self, stage, chance):
-        process = chance.choice([*stage.gateways.values(), stage.cloud, stage.broker, stage.meters])
+        process = chance.choice([*stage.gateways.values(), stage.cloud, *stage.brokers, stage.meters])
         async with _ours(process) as ours:
             if not ours or not process.running:
                 return False
@@ -299,7 +301,7 @@ class Clone(Fault):
             if not ours:
                 return False
             await gateway.kill()
-            twin = Gateway(gateway.id, stage, stage.nets[gateway.id].port, "-twin")
+            twin = Gateway(gateway.id, stage, "-twin")
             _copied(gateway.state, twin.state)
             gateway.go()
             twin.go()

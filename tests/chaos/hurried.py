@@ -15,6 +15,7 @@ import time
 WAITING = (
     "gateway.core.sender",
     "gateway.core.supervisor",
+    "gateway.core.tasks",
     "gateway.host.tcp_link",
     "gateway.host.stream_link",
 )

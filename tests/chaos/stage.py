@@ -14,7 +14,11 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+from tests import mosquitto
 from tests.brokers import NatsServer, free_port
+from tests.mosquitto import Mosquitto
 
 from .life import of_meter
 from .meters import KEY, PASSWORD
@@ -24,6 +28,9 @@ from .times import World
 ROOT = Path(__file__).parents[2]
 # Summer time begins within, and a month ends.
 BEGIN_MS = int(datetime(2024, 3, 10, 6, tzinfo=UTC).timestamp()) * 1000
+
+# South is an adapter; north reads meters of its own and is its concentrator.
+CONCENTRATOR, ADAPTER = "north", "south"
 
 # Name, firmware, gateway, and what else is particular about it.
 METERS = (
@@ -36,14 +43,20 @@ METERS = (
 _GATEWAY = """\
 [gateway]
 id = "{name}"
+role = "{role}"
 state_dir = "{state}"
 
 [broker]
 url = "mqtt://127.0.0.1:{broker}"
-credential_file = "credential"
+credential_file = "{credential}"
 
 [outbox]
 sync = "{sync}"
+"""
+_LOCAL = """
+[local]
+url = "mqtt://127.0.0.1:{local}"
+credential_file = "local-credential"
 """
 _METER = """
 [[meter]]
@@ -80,11 +93,9 @@ class Process:
         self.command = command
         self.log = log
         self.busy = asyncio.Lock()  # who takes it away and gives it back
-        self.starts = 0
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, environment: dict[str, str] | None = None) -> None:
-        self.starts += 1
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -178,14 +189,24 @@ class Meters(Process):
 class Gateway(Process):
     """A gateway with its card: `state`. Its clock may be wrong by `ahead_s` from its next start on."""
 
-    def __init__(self, name: str, stage: "Stage", broker: int, twin: str = "") -> None:
+    def __init__(self, name: str, stage: "Stage", twin: str = "") -> None:
         directory = stage.directory
         self.id = name
         self.state = directory / f"state-{name}{twin}"
         self.file = directory / f"{name}{twin}.toml"
         self.ahead_s = 0.0
         self._world = stage.world
-        text = _GATEWAY.format(name=name, state=self.state, broker=broker, sync="10min")
+        adapter = name == ADAPTER
+        text = _GATEWAY.format(
+            name=name,
+            role="adapter" if adapter else "both",
+            state=self.state,
+            broker=stage.nets[name].port,
+            credential="local-credential" if adapter else "credential",
+            sync="10min",
+        )
+        if not adapter and "local" in stage.nets:
+            text += _LOCAL.format(local=stage.nets["local"].port)
         for meter in stage.meters_of(name):
             optical = meter.get("optical")
             access = 'protocol = "optical"\npassword_file = "password"' if optical else 'key_file = "key"'
@@ -231,17 +252,14 @@ class Cloud(Process):
 
 
 class Broker:
-    """NATS with JetStream behind MQTT, as a thing that can be killed."""
+    """A broker with its store, as a thing that can be killed."""
 
-    name = "broker"
-
-    def __init__(self, directory: Path) -> None:
-        self.server = NatsServer(directory)
+    def __init__(self, name: str, server: NatsServer | Mosquitto) -> None:
+        self.name = name
+        self.server = server
         self.busy = asyncio.Lock()
-        self.starts = 0
 
     async def go(self) -> None:
-        self.starts += 1
         await asyncio.to_thread(self.server.start)
 
     @property
@@ -259,12 +277,10 @@ class Broker:
             await asyncio.to_thread(self.server.process.wait)
         return alive
 
-    def wipe(self) -> bool:
-        """Its whole store is gone; whether there was one."""
-        store = self.server.directory / "store"
-        there = store.exists()
-        shutil.rmtree(store, ignore_errors=True)
-        return there
+    def wipe(self) -> None:
+        """Its whole store is gone."""
+        shutil.rmtree(self.server.directory / "store", ignore_errors=True)
+        (self.server.directory / "mosquitto.db").unlink(missing_ok=True)
 
     async def end(self) -> None:
         self.send(signal.SIGCONT)
@@ -283,6 +299,7 @@ class Stage:
         self.scale = scale
         self.pace = pace
         self.cast = [meter for meter in METERS if meter["name"] in names]
+        self.brokers: list[Broker] = []
         self.lines: dict[str, Proxy] = {}
         self.nets: dict[str, Proxy] = {}
         self.gateways: dict[str, Gateway] = {}
@@ -292,11 +309,16 @@ class Stage:
 
     async def begin(self) -> None:
         directory = self.directory
-        for name, text in (("key", KEY.hex()), ("password", PASSWORD.decode()), ("credential", "c" * 32)):
+        secrets = {"credential": "c" * 32, "local-credential": "l" * 32}
+        for name, text in {"key": KEY.hex(), "password": PASSWORD.decode(), **secrets}.items():
             (directory / name).write_text(text)
             (directory / name).chmod(0o600)
-        self.broker = Broker(directory / "nats")
-        await self.broker.go()
+        names = sorted({meter["gateway"] for meter in self.cast})
+        self.brokers.append(Broker("broker", NatsServer(directory / "nats")))
+        if ADAPTER in names:
+            self.brokers.append(Broker("local broker", _local_server(directory / "local")))
+        for broker in self.brokers:
+            await broker.go()
         self.world = World(self.scale, self.pace, time.time_ns() // 1_000_000, BEGIN_MS)
         told = []
         for nth, meter in enumerate(self.cast):
@@ -310,13 +332,16 @@ class Stage:
         file.write_text(json.dumps({"world": vars(self.world), "meters": told}))
         self.meters = Meters(file, directory / "meters.log")
         await self.meters.begin({"OSGP_TIME": str(self.pace)})
-        for nth, name in enumerate(sorted({meter["gateway"] for meter in self.cast} | {"cloud"})):
-            self.nets[name] = proxy = Proxy(self.broker.server.port, self.seed * 100 + 50 + nth)
+        ways = dict.fromkeys(("cloud", *names), self.brokers[0])
+        if ADAPTER in names:
+            ways |= {"local": self.brokers[1], ADAPTER: self.brokers[1]}
+        for nth, (name, broker) in enumerate(ways.items()):
+            self.nets[name] = proxy = Proxy(broker.server.port, self.seed * 100 + 50 + nth)
             await proxy.start()
         self.cloud = Cloud(self, self.nets["cloud"].port)
         self.cloud.go()
-        for name in sorted({meter["gateway"] for meter in self.cast}):
-            self.gateways[name] = Gateway(name, self, self.nets[name].port)
+        for name in names:
+            self.gateways[name] = Gateway(name, self)
             self.gateways[name].go()
 
     async def mend(self) -> None:
@@ -349,6 +374,16 @@ class Stage:
             await self.cloud.end()
         if hasattr(self, "meters"):
             await self.meters.end()
-        await self.broker.end()
+        for broker in self.brokers:
+            await broker.end()
         for proxy in (*self.lines.values(), *self.nets.values()):
             await proxy.stop()
+
+
+def _local_server(directory: Path) -> NatsServer | Mosquitto:
+    """Another kind of broker, where it is installed."""
+    try:
+        mosquitto.command()
+    except pytest.skip.Exception:
+        return NatsServer(directory)
+    return Mosquitto(directory)
