@@ -25,6 +25,7 @@ from .config_fields import (
     Duration,
     Finding,
     KeyFile,
+    LoopbackAddress,
     MeterId,
     PasswordFile,
     Port,
@@ -36,7 +37,7 @@ from .config_fields import (
     TopicLevel,
     host_name,
 )
-from .links import DEFAULT_BAUD
+from .links import DEFAULT_BAUD, split_address
 from .toml_lines import field_lines, nearest_line
 
 
@@ -53,6 +54,21 @@ class GatewaySection(Section):
     state_dir: StateDir | None = Field(
         default=None, description="directory for what it has to know after a restart"
     )
+    stale_after: int = Field(
+        default=3, ge=1, le=1000, description="after how many intervals without a reading a kind is stale"
+    )
+
+
+class MetricsSection(Section):
+    """Metrics for Prometheus and a health endpoint."""
+
+    listen: LoopbackAddress = Field(
+        default="127.0.0.1:9466", description="where /metrics and /health are served, on this machine alone"
+    )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return split_address(self.listen, "the address")
 
 
 class OutboxSection(Section):
@@ -180,6 +196,9 @@ class Configuration(Section):
         default=None, description="broker of adapters, for which this gateway is the concentrator"
     )
     commands: CommandsSection = CommandsSection()
+    metrics: MetricsSection | None = Field(
+        default=None, description="metrics and health over HTTP; default: none"
+    )
     meter: list[MeterSection] = []
 
     def command_credential(self, meter: MeterSection) -> Path | None:

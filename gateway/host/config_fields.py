@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema
 
 from ..errors import ConfigurationError
-from .links import parse_port
+from .links import parse_port, split_address
 from .meter_access import read_key, read_password
 from .secret_files import find_secret, read_secret
 from .tls import tls_context
@@ -174,6 +174,19 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _loopback_address(value: str) -> str:
+    try:
+        host, _ = split_address(value, "the address")
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    if not is_loopback(host):
+        raise ValueError(
+            f"must be an address of this machine alone, as 127.0.0.1:9466, not {host}: metrics go without "
+            "encryption and password. For others, put a reverse proxy before it"
+        )
+    return value
+
+
 Duration = Annotated[
     int, BeforeValidator(parse_duration), AfterValidator(_interval), WithJsonSchema({"type": "string"})
 ]
@@ -188,6 +201,7 @@ CaFile = Annotated[Path, BeforeValidator(_ca_file), WithJsonSchema({"type": "str
 TopicLevel = Annotated[str, AfterValidator(_topic_level)]
 MeterId = Annotated[str, AfterValidator(_meter_id)]
 Port = Annotated[str, AfterValidator(_port)]
+LoopbackAddress = Annotated[str, AfterValidator(_loopback_address)]
 BrokerUrl = Annotated[str, AfterValidator(_broker_url)]
 StateDir = Annotated[Path, BeforeValidator(_state_dir), WithJsonSchema({"type": "string"})]
 

@@ -20,6 +20,7 @@ from .logs import log
 from .notify import Notifier
 from .service import assemble
 from .signals import ending, reloading
+from .status import WholeStatus
 from .watchdog import Watchdog
 
 
@@ -54,19 +55,25 @@ class _Run:
             gateway = assemble(settings, self._recordings, stack)
             ports = {meter.name: str(parse_port(meter.port)) for meter in settings.meter}
             socket = own_path(settings.gateway.id, settings.gateway.state_dir)
-            await stack.enter_async_context(Control(socket, gateway.status, gateway.meters, ports))
+            status = WholeStatus(gateway)
+            await stack.enter_async_context(Control(socket, status, gateway.meters, ports))
+            if settings.metrics is not None:
+                from .metrics_server import MetricsServer
+
+                server = MetricsServer(*settings.metrics.address, status)
+                await stack.enter_async_context(server)
+                log("info", f"metrics and health on {server.url}")
             running = asyncio.create_task(gateway.run())
-            watching = asyncio.create_task(
-                Watchdog(self._notifier, gateway.status, settings.outbox.sync).run()
-            )
+            watching = asyncio.create_task(Watchdog(self._notifier, status, settings.outbox.sync).run())
+            looking = asyncio.create_task(status.run())
             await asyncio.sleep(0)  # they have begun
             self._notifier.ready()
             try:
                 return await self._until(running, watching, ended, reload)
             finally:
-                for task in (watching, running):
+                for task in (looking, watching, running):
                     task.cancel()
-                await asyncio.wait((watching, running))
+                await asyncio.wait((looking, watching, running))
                 if not running.cancelled():
                     running.result()
 

@@ -38,7 +38,7 @@ def assemble(settings: config.Configuration, recordings: Path | None, stack: Asy
             recorder = access.record_to(recordings / f"{section.name}-{clock.utc_ms() // 1000}.jsonl")
             stack.callback(recorder.close)
             log("info", f"{section.name}: link traffic is recorded to {recorder.path}")
-        meters.append(_meter(section, access))
+        meters.append(_meter(section, access, settings.gateway.stale_after))
     directory = outbox_dir(settings.gateway.state_dir, settings.gateway.id)
     gateway = Gateway(
         settings.gateway.id,
@@ -74,7 +74,7 @@ def _access(section: config.MeterSection, state: Path | None) -> MeterAccess:
     )
 
 
-def _meter(section: config.MeterSection, access: MeterAccess) -> MeterSettings:
+def _meter(section: config.MeterSection, access: MeterAccess, stale_after: int) -> MeterSettings:
     plan = link_share.plan(section)
     return MeterSettings(
         section.name,
@@ -86,6 +86,7 @@ def _meter(section: config.MeterSection, access: MeterAccess) -> MeterSettings:
         idle_s=section.idle,
         client=Client(section.power_change_w or 0) if section.registers else None,
         on_demand=OnDemand(section.on_demand_ms // 1000) if section.on_demand_ms else None,
+        stale_after=stale_after,
     )
 
 

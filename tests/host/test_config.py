@@ -248,7 +248,17 @@ def test_wrong_shapes_are_faults_not_crashes(directory: Path):
 
 def test_schema_names_every_section(directory: Path):
     schema = json.loads(json.dumps(config.json_schema()))
-    assert set(schema["properties"]) == {"gateway", "broker", "local", "outbox", "commands", "meter"}
+    sections = {"gateway", "broker", "local", "outbox", "commands", "metrics", "meter"}
+    assert set(schema["properties"]) == sections
+
+
+def test_metrics_are_served_to_this_machine_alone(directory: Path):
+    assert load(directory, MINIMAL).metrics is None
+    assert load(directory, "[metrics]\n" + MINIMAL).metrics.address == ("127.0.0.1", 9466)
+    assert load(directory, '[metrics]\nlisten = "[::1]:80"\n' + MINIMAL).metrics.address == ("::1", 80)
+    for listen, reason in (("0.0.0.0:9466", "reverse proxy"), ("localhost", "must be host:port")):
+        (found,) = faults(directory, f'[metrics]\nlisten = "{listen}"\n' + MINIMAL)
+        assert "metrics.listen: " in found and reason in found
 
 
 def test_lines_of_fields():
