@@ -47,8 +47,9 @@ def configuration(mqtt_port: int, client_port: int, store: Path) -> str:
         'server_name: "omdp"\n'
         f"listen: 127.0.0.1:{client_port}\n"
         f"jetstream {{ store_dir: {quoted}, sync_interval: always }}\n"
-        # As much as a batch and the next may have; what is stored is acknowledged.
-        f"mqtt {{ listen: 127.0.0.1:{mqtt_port}, max_ack_pending: 2000 }}\n"
+        # What is stored is acknowledged: so much as this batch and the next may have is on its way, and what
+        # a cloud that was killed had in hand comes again soon.
+        f'mqtt {{ listen: 127.0.0.1:{mqtt_port}, max_ack_pending: 2000, ack_wait: "5s" }}\n'
     )
 
 

@@ -202,6 +202,11 @@ def prepare(connection: sa.Connection) -> None:
     metadata.create_all(connection)
 
 
+def number(connection: sa.Connection) -> int:
+    """SQLite's own of the schema: rises with each change."""
+    return int(connection.exec_driver_sql("PRAGMA schema_version").scalar_one())
+
+
 def mark(connection: sa.Connection, value: bytes) -> None:
     connection.execute(checkpoint_mark.delete())
     connection.execute(checkpoint_mark.insert(), {"id": 1, "mark": value})

@@ -3,14 +3,16 @@
 Operators restore backups with cp or mv, with the cloud stopped (perhaps killed) or running. SQLite takes the
 write-ahead log that lies beside the file for the file's own, whatever was put there meanwhile, and a process
 goes on writing to a file that nobody can reach any more. So each checkpoint leaves a fresh random mark in the
-database, and the same mark in a file beside it: a database without the mark is not the one that the log
-belongs to.
+database, and the same mark in a file beside it, with the number of the schema that SQLite's backups set anew:
+a database without them is not the one that the log belongs to. With them it is a copy of its file from since
+the checkpoint, and the log makes of it what was there before.
 """
 
 import contextlib
 import fcntl
 import os
 import re
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -20,7 +22,9 @@ from .errors import InUseError
 # A file that is just being copied is judged when it has been at rest for so long.
 REST_SECONDS = 0.5
 _MOST_MARKS = 8
-_MARKS = re.compile(rb"process (\d+)\nmarks((?: [0-9a-f]{16})+)\n")
+_STATE = re.compile(rb"process \d+\nmarks((?: [0-9a-f]{16})+)\nschemas((?: \d+)+)\n")
+# SQLite's file format, 1.3: the schema cookie.
+_SCHEMA_OFFSET = 40
 
 Stat = tuple[int, int, int, int]
 
@@ -32,6 +36,7 @@ class SqliteFile:
         self.path = path
         self._lock = -1
         self._marks: list[bytes] = []
+        self._schemas: list[int] = []
         self._seen: Stat | None = None
 
     def beside(self, suffix: str) -> Path:
@@ -51,8 +56,10 @@ class SqliteFile:
                 "at a time: end that one first, or name another database"
             ) from None
         self._lock = lock
-        known = _MARKS.fullmatch(os.pread(lock, 256, 0))
-        self._marks = [bytes.fromhex(mark.decode()) for mark in known[2].split()] if known else []
+        known = _STATE.fullmatch(os.pread(lock, 512, 0))
+        if known:
+            self._marks = [bytes.fromhex(mark.decode()) for mark in known[1].split()]
+            self._schemas = [int(schema) for schema in known[2].split()]
 
     def release(self) -> None:
         if self._lock >= 0:
@@ -65,18 +72,19 @@ class SqliteFile:
         log = self.beside("-wal")
         if not self._marks or not log.exists() or not log.stat().st_size:
             return None
-        if self.path.exists() and self._has_a_mark():
+        if self.path.exists() and self._is_marked():
             return None
-        aside = self.beside(f"-wal.of-another-database-{int(time.time())}")
+        aside = self._aside()
         log.rename(aside)
         self.beside("-shm").unlink(missing_ok=True)
         return aside
 
-    def announce(self, mark: bytes) -> None:
-        """Before the mark may reach the database's file. Durable first, or a power cut between would make
-        the file look foreign."""
+    def announce(self, mark: bytes, schema: int) -> None:
+        """Before these may reach the database's file. Durable first, or a power cut between would make the
+        file look foreign."""
         self._marks.append(mark)
-        self._write_marks()
+        self._schemas.append(schema)
+        self._write_state()
         os.fsync(self._lock)
 
     @property
@@ -87,7 +95,8 @@ class SqliteFile:
     def checkpointed(self) -> None:
         """All of the write-ahead log is in the file, the last mark included."""
         self._marks = self._marks[-1:]
-        self._write_marks()
+        self._schemas = self._schemas[-1:]
+        self._write_state()
         self._seen = self._stat()
 
     def looks_touched(self) -> bool:
@@ -106,24 +115,32 @@ class SqliteFile:
     def is_ours(self) -> bool:
         """Once it looks touched: another program's checkpoint, or another database?"""
         seen = self._stat()
-        if seen is None or self._seen is None or seen[:2] != self._seen[:2] or not self._has_a_mark():
+        if seen is None or self._seen is None or seen[:2] != self._seen[:2] or not self._is_marked():
             return False
         self._seen = seen
         return True
 
     def abandon(self) -> None:
-        """The write-ahead log belongs to what is gone: without it, and before connections are closed, for the
-        last one that closes writes the log into whatever file is there now."""
-        for suffix in ("-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                if suffix == "-wal":
-                    os.truncate(self.beside(suffix), 0)
-                self.beside(suffix).unlink()
+        """The write-ahead log belongs to what is gone: it is kept under another name, and emptied before
+        connections are closed, for the last one that closes writes the log into whatever file is there."""
+        log = self.beside("-wal")
+        with contextlib.suppress(FileNotFoundError):
+            if log.stat().st_size:
+                shutil.copyfile(log, self._aside())
+            os.truncate(log, 0)
+            log.unlink()
+        self.beside("-shm").unlink(missing_ok=True)
         self._marks = []
+        self._schemas = []
         self._seen = None
 
-    def _write_marks(self) -> None:
-        text = f"process {os.getpid()}\nmarks {' '.join(mark.hex() for mark in self._marks)}\n".encode()
+    def _aside(self) -> Path:
+        return self.beside(f"-wal.of-another-database-{int(time.time())}")
+
+    def _write_state(self) -> None:
+        marks = " ".join(mark.hex() for mark in self._marks)
+        schemas = " ".join(map(str, self._schemas))
+        text = f"process {os.getpid()}\nmarks {marks}\nschemas {schemas}\n".encode()
         os.pwrite(self._lock, text, 0)
         os.ftruncate(self._lock, len(text))
 
@@ -134,12 +151,15 @@ class SqliteFile:
             return None
         return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
 
-    def _has_a_mark(self) -> bool:
-        """Immutable: the file as it is, without the log beside it."""
+    def _is_marked(self) -> bool:
+        """The file as it is, without the log beside it (immutable)."""
         uri = f"file:{str(self.path.absolute()).replace('?', '%3f').replace('#', '%23')}?immutable=1&mode=ro"
         try:
+            with self.path.open("rb") as file:
+                head = file.read(_SCHEMA_OFFSET + 4)
             with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
                 marks = [mark for (mark,) in connection.execute("SELECT mark FROM checkpoint_mark")]
-        except sqlite3.Error:
+        except (OSError, sqlite3.Error):
             return False
-        return any(mark in self._marks for mark in marks)
+        schema = int.from_bytes(head[_SCHEMA_OFFSET:], "big")
+        return schema in self._schemas and any(mark in self._marks for mark in marks)

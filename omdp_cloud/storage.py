@@ -148,7 +148,8 @@ class Storage:
     async def _checkpoint(self, mode: str) -> None:
         if self._file.may_announce:
             mark = os.urandom(8)
-            self._file.announce(mark)
+            schema_number = await self._transaction(lambda writer: schema.number(writer.connection))
+            self._file.announce(mark, schema_number)
             await self._transaction(lambda writer: schema.mark(writer.connection, mark))
         try:
             async with self._opened().connect() as connection:

@@ -67,7 +67,8 @@ class NatsServer:
             "server_name: test\n"
             f"listen: 127.0.0.1:{free_port()}\n"
             f"jetstream {{ store_dir: {json.dumps(str(self.directory / 'store'))} }}\n"
-            f'mqtt {{\nlisten: "127.0.0.1:{self.port}"\n{tls}}}\n'
+            # What was not acknowledged comes again soon.
+            f'mqtt {{\nlisten: "127.0.0.1:{self.port}"\nack_wait: "1s"\n{tls}}}\n'
             + (f"authorization {{ users: [{users}] }}\n" if users else "")
         )
 
