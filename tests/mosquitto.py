@@ -20,7 +20,8 @@ def command() -> str:
 class Mosquitto:
     """Start, stop and start again on the same port; what it acknowledged survives.
 
-    `users`: names and passwords; `certificate`: certificate and key in PEM files, for TLS.
+    `users`: names and passwords; `certificate`: certificate and key in PEM files, for TLS; `rights`: text of
+    an ACL file.
     """
 
     def __init__(
@@ -28,10 +29,12 @@ class Mosquitto:
         directory: Path,
         users: dict[str, str] | None = None,
         certificate: tuple[Path, Path] | None = None,
+        rights: str = "",
     ) -> None:
         self.directory = directory
         self.port = free_port()
         self.users = users or {}
+        self.rights = rights
         self.certificate = certificate
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -51,6 +54,10 @@ class Mosquitto:
             subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True)
             passwords.chmod(0o600)
             lines.append(f"password_file {passwords}")
+        if self.rights:
+            (self.directory / "rights").write_text(self.rights)
+            (self.directory / "rights").chmod(0o600)
+            lines.append(f"acl_file {self.directory / 'rights'}")
         lines.append(f"allow_anonymous {'false' if self.users else 'true'}")
         return "\n".join(lines) + "\n"
 
