@@ -5,6 +5,7 @@
 #              for others) and compared with what it stored; PORT=mep or optical, SECURITY=digest, rc4 or tls
 # make chaos   FAULTS faults in DAYS days of four meters' lives, SCALE times as fast as they are, drawn from SEED; then
 #              the database is compared with what the meters know (docs/testing.md); REPORT=FILE for JSON
+# make many    METERS virtual meters over TCP, read by one gateway for MINUTES; tells processor time, memory and lateness
 # make check   style, types, arrows, and mpy-cross over every portable file
 PYTHON ?= python3
 VENV ?= .venv
@@ -20,9 +21,11 @@ FAULTS ?= 1000
 DAYS ?= 30
 SCALE ?= 720
 REPORT ?= build/chaos-$(SEED).json
+METERS ?= 200
+MINUTES ?= 5
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz noise chaos check format clean
+.PHONY: demo test fuzz noise chaos many check format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/osgp-gateway demo --seconds $(SECONDS)
@@ -40,6 +43,9 @@ chaos: $(VENV)/.test
 	@mkdir -p $(dir $(REPORT))
 	$(BIN)/python -m tests.chaos.run --seed $(SEED) --faults $(FAULTS) --days $(DAYS) --scale $(SCALE) \
 		--report $(REPORT)
+
+many: $(VENV)/.test
+	$(BIN)/python -m tests.many.run --meters $(METERS) --minutes $(MINUTES)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

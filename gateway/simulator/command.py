@@ -121,6 +121,15 @@ def simulate(
     link: Annotated[
         Path | None, typer.Option(help="With pty: a symbolic link that always leads to the terminal.")
     ] = None,
+    count: Annotated[
+        int,
+        typer.Option(
+            help="So many meters in this process, each a household of its own (seeds from --seed on), on "
+            "ports from that of --listen on.",
+            min=1,
+            max=1000,
+        ),
+    ] = 1,
 ) -> None:
     """Run a virtual OSGP meter until interrupted.
 
@@ -150,41 +159,65 @@ def simulate(
     if start_ms is None:
         start_ms = clock.utc_ms()
     happenings = life if life in KINDS else read_file(Path(life), start_ms - history * DAY_MS)
-    meter = VirtualMeter(
-        read_key_file(key_file) if key_file else None,
-        read_key_file(basic_key_file) if basic_key_file else None,
-        seed=seed,
-        serial=serial,
-        firmware=dimensions,
-        start_ms=start_ms,
-        solar_peak_w=solar,
-        profile=standard(
-            sets_of(dimensions), profile_sets, end_readings=profile_extras, scaling=profile_extras
-        ),
-        history_days=history,
-        life=happenings,
-        optical_keys=optical_keys,
-        security=security,
-        clients=1 if second_listen is None else 2,
-        monotonic=lambda: clock.monotonic_ms() * speed,
-    )
-    if meter.optical is not None:
-        if first_packet not in FIRST_PACKETS:
-            raise ConfigurationError("--first-packet %s: give %s" % (first_packet, ", ".join(FIRST_PACKETS)))
-        meter.optical.server.first_packet = first_packet
-    for table, data in captured.items():
-        meter.image.keep(table, data)
-    meter.faults.refuse_permille = refuse
-    paced = baud != "fast"
-    if paced:
-        try:
-            meter.set_baud(int(baud))
-        except ValueError:
-            raise ConfigurationError(
-                "--baud %s: give a rate of 300 to 115200 as in ET13, or fast" % baud
-            ) from None
-    first: Channel = meter.optical if optical and meter.optical else meter.ports[0]
-    lines = [_Line("", first, _address("--listen", listen), link)]
+    first_address = _address("--listen", listen)
+    if count > 1:
+        one_only = {"--serial": serial, "--link": link, "--truth": truth_file}
+        one_only.update({"--second-listen": second_listen, "--optical-listen": optical_listen})
+        for option, value in one_only.items():
+            if value is not None:
+                raise ConfigurationError("%s is for a single meter, not for --count %d" % (option, count))
+        if first_address is None or (first_address[1] and first_address[1] + count > 65536):
+            raise ConfigurationError("--count %d needs as many TCP ports from --listen on" % count)
+
+    def build(number: int) -> VirtualMeter:
+        meter = VirtualMeter(
+            read_key_file(key_file) if key_file else None,
+            read_key_file(basic_key_file) if basic_key_file else None,
+            seed=seed + number,
+            serial=serial,
+            firmware=dimensions,
+            start_ms=start_ms,
+            solar_peak_w=solar,
+            profile=standard(
+                sets_of(dimensions), profile_sets, end_readings=profile_extras, scaling=profile_extras
+            ),
+            history_days=history,
+            life=happenings,
+            optical_keys=optical_keys,
+            security=security,
+            clients=1 if second_listen is None else 2,
+            monotonic=lambda: clock.monotonic_ms() * speed,
+        )
+        if meter.optical is not None:
+            if first_packet not in FIRST_PACKETS:
+                raise ConfigurationError(
+                    "--first-packet %s: give %s" % (first_packet, ", ".join(FIRST_PACKETS))
+                )
+            meter.optical.server.first_packet = first_packet
+        for table, data in captured.items():
+            meter.image.keep(table, data)
+        meter.faults.refuse_permille = refuse
+        if baud != "fast":
+            try:
+                meter.set_baud(int(baud))
+            except ValueError:
+                raise ConfigurationError(
+                    "--baud %s: give a rate of 300 to 115200 as in ET13, or fast" % baud
+                ) from None
+        # What it has lived through is worked out now: who has just been told where to connect does not wait.
+        meter.supply()
+        return meter
+
+    meters = [build(number) for number in range(count)]
+    meter = meters[0]
+    lines = []
+    for number in range(count):
+        served = meters[number]
+        channel: Channel = served.optical if optical and served.optical else served.ports[0]
+        address = first_address
+        if address is not None and address[1]:
+            address = (address[0], address[1] + number)
+        lines.append(_Line("", channel, address, link))
     if second_listen is not None:
         lines.append(_Line("second port ", meter.ports[1], _address("--second-listen", second_listen), None))
     if optical_listen is not None and meter.optical is not None:
@@ -192,8 +225,6 @@ def simulate(
             _Line("optical port ", meter.optical, _address("--optical-listen", optical_listen), None)
         )
     faults = LineFaults.parse(fault) if fault is not None else None
-    # What it has lived through is worked out now: who has just been told where to connect does not wait.
-    meter.supply()
     told = None
     if truth_file is not None:
         try:
@@ -203,7 +234,7 @@ def simulate(
             raise ConfigurationError("--truth %s: %s" % (truth_file, error.strerror)) from None
         told = truth.Recurrent(meter, truth_file)
     try:
-        asyncio.run(_serve(lines, _Pace(paced=paced, speed=speed, faults=faults), told))
+        asyncio.run(_serve(lines, _Pace(paced=baud != "fast", speed=speed, faults=faults), told))
     finally:
         if told is not None:
             told.end()

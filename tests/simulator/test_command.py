@@ -58,24 +58,37 @@ def start(
     return process, match[1]
 
 
-def test_tcp_process(running: list[subprocess.Popen[str]], key_file: Path) -> None:
-    real = ROOT / "tests" / "vectors" / "real_meter.json"
-    process, address = start(running, key_file, "--tables", str(real), "--baud", "fast")
+def ask(address: str, table: int) -> bytes:
+    """The meter's answer to a read of a whole table."""
     port = int(address.removeprefix("tcp://127.0.0.1:"))
     with socket.create_connection(("127.0.0.1", port), 10) as line, line.makefile("rb") as reader:
         number = 1
         while True:
-            frame = request(read_message(23), number)
+            frame = request(read_message(table), number)
             line.sendall(frame)
             length = reader.read(2)
             message = opened(length + reader.read(int.from_bytes(length, "big")), frame)
             if message[0] != 0x0C:
-                break
+                return message
             number = int.from_bytes(message[1:], "big") + 1
+
+
+def test_tcp_process(running: list[subprocess.Popen[str]], key_file: Path) -> None:
+    real = ROOT / "tests" / "vectors" / "real_meter.json"
+    process, address = start(running, key_file, "--tables", str(real), "--baud", "fast")
+    message = ask(address, 23)
     assert int.from_bytes(message[3:7], "little") == 65845343
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=10) == ("", "")
     assert process.returncode == 0
+
+
+def test_several_meters_in_a_process(running: list[subprocess.Popen[str]], key_file: Path) -> None:
+    process, first = start(running, key_file, "--count", "3", "--baud", "fast")
+    assert process.stdout is not None
+    others = [process.stdout.readline().removeprefix("listening on ").strip() for _ in range(2)]
+    nameplates = {ask(address, 2051) for address in (first, *others)}  # ET03 has the serial number
+    assert len(nameplates) == 3
 
 
 def test_truth_is_written_at_the_end(
@@ -172,6 +185,8 @@ def test_pty_process_is_pulled_and_plugged_by_signals(
         ({"summations": 12}, "11, 15 or 19"),
         ({"tables": Path("nowhere.json")}, "nowhere.json"),
         ({"life": "nowhere.json"}, "nowhere.json"),
+        ({"count": 2, "listen": "pty"}, "--count 2 needs as many TCP ports"),
+        ({"count": 2, "serial": "1"}, "--serial is for a single meter"),
         ({"truth_file": Path("nowhere/truth.json")}, "nowhere/truth.json: No such file or directory"),
     ],
 )
