@@ -46,6 +46,7 @@ _BROKER_FIELDS: "dict[str, Any]" = {
     "host": (str, None),
     "port": (int, 1883),
     "client_id": (str, None),
+    "adapter": (bool, False),
     "username": (str, ""),
     "password_file": (str, ""),
     "ca_file": (str, ""),
@@ -154,7 +155,7 @@ def make_broker(settings: "dict[str, Any]", problems: Problems) -> "MqttBroker |
         username=settings["username"] or None,
         password=password.decode() if password else None,
         keep_alive=settings["keep_alive"],
-        will=last_will(settings["client_id"]) + (True,),
+        will=last_will(settings["client_id"], settings["adapter"]) + (True,),
     )
     return MqttBroker(
         settings["host"],
@@ -199,7 +200,7 @@ def make(path: str, log: "Log") -> "tuple[Gateway, int, int]":
         broker = checked(broker, _BROKER_FIELDS, "broker.", problems)
         credential_file = broker["credential_file"]
         credential = credential_file and problems.of(read_secret, credential_file, "credential")
-        name = broker["client_id"]
+        name, adapter = broker["client_id"], broker["adapter"]
         broker = make_broker(broker, problems)
     client = on_demand = None
     if any(settings.get(field) for field in ("register", "allow_writes", "power_change_w")):
@@ -224,7 +225,7 @@ def make(path: str, log: "Log") -> "tuple[Gateway, int, int]":
         client=client,
         on_demand=on_demand,
     )
-    gateway = Gateway(name, [meter], broker, outbox, log, credential or None)
+    gateway = Gateway(name, [meter], broker, outbox, log, credential or None, adapter=adapter)
     if commands is not None:
         gateway.take(commands)
     return gateway, settings["seconds"], settings["report_seconds"]
