@@ -1,8 +1,12 @@
 """Commands from the owner's side: words, numbers that rise, and results that are stored once."""
 
+import asyncio
 import sqlite3
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -11,9 +15,9 @@ from gateway.transmission import commands, model, topics
 from gateway.transmission.commands import Challenge, Command, Result, command_key, decode, tag_of
 from omdp_cloud import schema
 from omdp_cloud.command_line import parse
-from omdp_cloud.commands import CommandStore, Sent, keep_result, key_of, prepare
-from omdp_cloud.config import Commands
-from omdp_cloud.errors import ConfigurationError
+from omdp_cloud.commands import CommandStore, Sender, Sent, keep_result, key_of, prepare
+from omdp_cloud.config import Broker, Commands
+from omdp_cloud.errors import BrokerError, ConfigurationError
 from omdp_cloud.results import take
 from omdp_cloud.storage import Storage
 
@@ -159,3 +163,139 @@ def test_each_meter_may_have_a_secret_of_its_own(tmp_path: Path):
     assert key_of(both, OTHER) == command_key(b"for all")
     assert key_of(Commands(credential_dir=tmp_path), OTHER) is None
     assert key_of(Commands(), METER) is None
+
+
+class Gateway:
+    """Stands for broker and gateway: `answers(command, tag)` gives what comes back."""
+
+    def __init__(self, answers: Callable[[Command, bytes], list[bytes]]) -> None:
+        self.answers = answers
+        self.heard: list[Command] = []
+        self.coming: asyncio.Queue[SimpleNamespace] = asyncio.Queue()
+
+    @asynccontextmanager
+    async def client(self, broker: Broker, lasting: bool) -> AsyncIterator["Gateway"]:
+        assert not lasting
+        yield self
+
+    async def subscribe(self, topic: str, qos: int) -> None:
+        assert topic == topics.result(METER)
+
+    async def publish(self, topic: str, payload: bytes, qos: int) -> None:
+        assert topic == topics.command(METER)
+        command = decode(METER, payload, KEY)
+        assert isinstance(command, Command)
+        self.heard.append(command)
+        for answer in self.answers(command, tag_of(payload)):
+            self.coming.put_nowait(SimpleNamespace(payload=answer))
+
+    @property
+    def messages(self) -> "Gateway":
+        return self
+
+    def __aiter__(self) -> "Gateway":
+        return self
+
+    async def __anext__(self) -> SimpleNamespace:
+        return await self.coming.get()
+
+
+async def converse(
+    store: CommandStore,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: Callable[[Command, bytes], list[bytes]],
+    wait: float = 30,
+) -> tuple[Result | None, list[Command], list[str]]:
+    gateway = Gateway(answers)
+    monkeypatch.setattr("omdp_cloud.commands.client", gateway.client)
+    monkeypatch.setattr("omdp_cloud.commands._AGAIN_SECONDS", 0.02)
+    told: list[str] = []
+    sender = Sender(Broker(url="mqtt://127.0.0.1"), store, METER, KEY, told.append)
+    return await sender.send(commands.SELF_TEST, (), wait), gateway.heard, told
+
+
+def result(command: Command, tag: bytes, status: int, last: int = 0) -> bytes:
+    return Result(command.number, tag, status, "so it is", last or command.number).encode(KEY, METER)
+
+
+async def test_a_command_is_said_again_until_it_is_answered(store, monkeypatch):
+    seen = []
+
+    def answers(command: Command, tag: bytes) -> list[bytes]:
+        seen.append(tag)
+        noise = [
+            b"noise",
+            result(command, b"12345678", commands.FAILED),
+            Challenge(bytes(8), 1).encode(KEY, METER),
+        ]
+        if len(seen) == 2:
+            return [*noise, result(command, tag, commands.RUNNING)]
+        return noise if len(seen) < 4 else [result(command, tag, commands.DONE)]
+
+    answer, heard, told = await converse(store, monkeypatch, answers)
+    assert answer is not None
+    assert (answer.status, len(heard), len(set(seen))) == (commands.DONE, 4, 1)
+    assert told == ["the gateway is carrying it out"]
+
+
+async def test_a_number_that_was_used_is_passed_over(store, monkeypatch):
+    taken = time.time_ns() // 1_000_000 + 10**9
+
+    def answers(command: Command, tag: bytes) -> list[bytes]:
+        if command.number <= taken:
+            return [result(command, tag, commands.REPEATED, taken)]
+        return [result(command, tag, commands.DONE)]
+
+    answer, heard, told = await converse(store, monkeypatch, answers)
+    assert answer is not None
+    assert (answer.number, answer.status) == (taken + 1, commands.DONE)
+    assert str(taken) in told[0]
+    statuses = await store.write(
+        lambda connection: (
+            connection.execute(sa.select(schema.command.c.status).order_by(schema.command.c.number))
+            .scalars()
+            .all()
+        )
+    )
+    assert statuses == [commands.REPEATED, commands.DONE]
+
+
+async def test_a_gateway_with_another_clock_is_answered_by_its_challenge(store, monkeypatch):
+    def answers(command: Command, tag: bytes) -> list[bytes]:
+        if command.challenge == b"12345678":
+            return [result(command, tag, commands.DONE)]
+        return [
+            result(command, tag, commands.EXPIRED, 5),
+            Challenge(b"12345678", command.number + 7).encode(KEY, METER),
+        ]
+
+    answer, heard, told = await converse(store, monkeypatch, answers)
+    assert answer is not None
+    assert (answer.status, len(heard), len(told)) == (commands.DONE, 2, 1)
+    assert heard[1].number > heard[0].number + 7
+
+
+@pytest.mark.parametrize(
+    "status", [commands.EXPIRED, commands.REPEATED, commands.REFUSED, commands.UNKNOWN, 77]
+)
+async def test_what_stays_refused_ends(store, monkeypatch, status: int):
+    def answers(command: Command, tag: bytes) -> list[bytes]:
+        return [result(command, tag, status), Challenge(b"12345678", 1).encode(KEY, METER)]
+
+    answer, heard, _ = await converse(store, monkeypatch, answers)
+    assert answer is not None
+    assert answer.status == status
+    assert len(heard) <= 3
+
+
+async def test_silence_ends_in_time_and_leaves_the_command_open(store, monkeypatch):
+    answer, heard, _ = await converse(store, monkeypatch, lambda command, tag: [], 0.2)
+    assert answer is None
+    assert len({command.number for command in heard}) == 1
+    assert await row(store, Sent(heard[0].number, 0, b"")) == (None, None)
+
+
+async def test_a_broker_that_is_away_is_told(store):
+    sender = Sender(Broker(url="mqtt://127.0.0.1:1"), store, METER, KEY, lambda text: None)
+    with pytest.raises(BrokerError, match=r"mqtt://127\.0\.0\.1:1"):
+        await sender.send(commands.SELF_TEST, (), 1)
