@@ -3,10 +3,14 @@
 import functools
 import json
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 from mqtt_machine import MqttMachine
 
+from gateway.core.commands import Commands
+from gateway.core.memory_outbox import MemoryOutbox
 from gateway.drivers import events
 from gateway.drivers.c1218 import read_message, table_data
 from gateway.drivers.mep.framing import MAX_MESSAGE
@@ -86,6 +90,7 @@ def decoders() -> dict[str, Decoder]:
         Decoder(
             "command messages", command_messages, command_seeds(), tokens=[b"\xc4\x08", b"\x96", b"\xcf"]
         ),
+        Decoder("commands at their desk", command_desk, command_seeds(), tokens=[b"\xc4\x08", b"\xcf"]),
         Decoder(
             "mqtt packets",
             mqtt_packets,
@@ -372,6 +377,27 @@ def custody_seeds() -> list[bytes]:
 
 def command_messages(data: bytes) -> None:
     commands.decode(METER, sealed(data, SECRET), SECRET)
+
+
+def command_desk(data: bytes) -> None:
+    """What an owner may say, and what others say: the one gets answers that can be read, the others none."""
+    answers: list[bytes] = []
+    listeners: list[Callable[[bytes], None]] = []
+    sender = SimpleNamespace(
+        listen=lambda topic, take: listeners.append(take),
+        pass_on=lambda topic, payload, taken=None: answers.append(payload),
+    )
+    outbox = MemoryOutbox(1000)
+    desk = Commands(outbox, {"m": (SECRET, (1, 2, 3, 4))}, lambda level, text: None, has_clock=False)
+    desk.serve(sender, [SimpleNamespace(settings=SimpleNamespace(name="m"), meter_id=METER)])
+    listeners[0](data)
+    assert not answers
+    listeners[0](sealed(data, SECRET))
+    for said in answers:
+        assert not isinstance(commands.decode(METER, said, SECRET), commands.Command)
+    assert len(answers) <= 2
+    # Without a clock nothing is taken that answers no challenge.
+    assert (desk.taken, outbox.note(b"command/" + METER)) == (0, None)
 
 
 def command_seeds() -> list[bytes]:
