@@ -51,11 +51,11 @@ class CursorBench(Bench):
         self.reader = cursors.reader
         cursors.reader = lambda kind: (self.logs[kind].read, self.logs[kind].since)
         schedule.DEFAULT = (
-            (model.LOAD_PROFILE, 15 * MINUTE, MINUTE, 12, 12),
-            (model.SELF_READ, 24 * HOUR, 0, 24, 24),
-            (model.EVENT, MINUTE, 0, 26, 6),
+            (model.LOAD_PROFILE, 15 * MINUTE, MINUTE, 50, 5),
+            (model.SELF_READ, 24 * HOUR, 0, 80, 4),
+            (model.EVENT, MINUTE, 0, 60, 3),
             (model.PRESENT, 10 * SECOND, 0, 30, 1),
-            (model.ALARM, 3 * SECOND, 0, 40, 1),
+            (model.ALARM, 3 * SECOND, 0, 10, 1),
         )
 
     def tearDown(self):
