@@ -103,8 +103,15 @@ def _begin(item: "Any") -> int:
 
 
 def rewind(outbox: "Outbox", meter: bytes, since: int) -> None:
-    """The receiver has lost what it stored after `since` (UTC seconds): it is read once more."""
+    """The receiver has lost what it stored after `since` (UTC seconds): it is read once more.
+
+    Alarms only where the outbox does not hold all of them since then: a meter keeps no past alarms, so what
+    is set now would be told a second time, as another alarm.
+    """
+    whole = outbox.whole_since(model.EVENTS_CLASS)
     for kind in KINDS:
+        if kind == model.ALARM and whole is not None and whole <= since:
+            continue
         read_again(outbox, meter, kind, since, None)
 
 

@@ -377,6 +377,10 @@ class LogOutbox(Outbox):
                     self._dirty_streams.add(key)
         return count
 
+    def whole_since(self, cls: int) -> "int | None":
+        log = self._logs.segments[cls]
+        return log[0].created if log else None
+
     def drops(self, meter: bytes) -> "list[tuple[int, int, int, int]]":
         return list(self._state.drops.get(meter, ()))
 

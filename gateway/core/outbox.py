@@ -139,6 +139,11 @@ class Outbox:
         """The receiver lost its storage: what is kept becomes pending, in its old order. How many."""
         raise NotImplementedError
 
+    def whole_since(self, cls: int) -> "int | None":
+        """UTC seconds: all frames of a class that were appended since then are here, pending or kept. None
+        where that can't be told."""
+        return None
+
     def drops(self, meter: bytes) -> "list[tuple[int, int, int, int]]":
         """(class, epoch, first, last) of pending frames that gave way, oldest first, not yet declared."""
         raise NotImplementedError

@@ -355,6 +355,25 @@ class TestRewind(CursorBench):
         self.run_bench(script, intervals_ms=self.only(model.EVENT))
         self.assertEqual(self.times(model.EVENT)[-8:], log.times)
 
+    def test_alarms_are_not_told_twice_while_the_outbox_offers_them_again(self):
+        log = self.logs[model.ALARM] = Log(model.ALARM, backlog(5))
+
+        async def script(worker):
+            await self.clock.advance(4 * SECOND)
+            self.assertEqual(self.times(model.ALARM), log.times)
+            self.outbox.whole_since = lambda cls: NOON // 1000 if cls == model.EVENTS_CLASS else None
+            cursors.rewind(self.outbox, METER, NOON // 1000)
+            self.task.read_again()
+            await self.clock.advance(4 * SECOND)
+            self.assertEqual(self.times(model.ALARM), log.times)
+            cursors.rewind(self.outbox, METER, NOON // 1000 - 1)  # some may be gone
+            self.task.read_again()
+            await self.clock.advance(4 * SECOND)
+            self.assertEqual(self.times(model.ALARM)[:5], log.times)
+            self.assertTrue(len(self.times(model.ALARM)) > 5)
+
+        self.run_bench(script, intervals_ms=self.only(model.ALARM))
+
     def test_a_kind_never_read_begins_with_the_oldest_anyway(self):
         cursors.rewind(self.outbox, METER, NOON // 1000)
         log = self.logs[model.EVENT] = Log(model.EVENT, backlog(5))

@@ -4,6 +4,7 @@ import asyncio
 import random
 import unittest
 
+from gateway import clock
 from gateway.core.log_outbox import LogOutbox
 from gateway.errors import OutboxError
 from tests.fake_disk import Disk, FakeFiles, PowerLost
@@ -149,6 +150,19 @@ class LogOutboxTest(unittest.TestCase):
         again.declared(METER, drops)
         sync(again)
         self.assertEqual(opened(disk).drops(METER), [])
+
+    def test_since_when_all_frames_of_a_class_are_here(self):
+        disk = Disk()
+        box = opened(disk)
+        self.assertIsNone(box.whole_since(EVENTS))
+        now = clock.utc_ms() // 1000
+        fill(box, EVENTS, 100)
+        self.assertTrue(now <= box.whole_since(EVENTS) <= clock.utc_ms() // 1000)
+        self.assertIsNone(box.whole_since(PROFILE))
+        sync(box)
+        since = box.whole_since(EVENTS)
+        box.forget(METER, EVENTS, box.epoch, 0, 99)
+        self.assertEqual(opened(disk).whole_since(EVENTS), since)
 
     def test_other_classes_never_give_way(self):
         disk = Disk()
