@@ -317,6 +317,7 @@ class Clone(Fault):
 
 def _copied(source, target) -> None:
     shutil.rmtree(target, ignore_errors=True)
+    source.mkdir(exist_ok=True)  # it may not have come to that
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.sock"))
 
 

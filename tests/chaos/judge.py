@@ -59,12 +59,16 @@ class Row:
 
 @dataclass
 class Verdict:
-    """Of one kind: how many the truth has, how many are excused (not held long enough and not there either),
-    and what is wrong. `revised`: the same id with other content; `retold`: alarms in the state they were
-    known to be in. `examples`: some of what is wrong, in words."""
+    """Of one kind: how many the truth has; how many are not there and need not be, as the meter did not hold
+    them long enough (`excused`) or made them after the moment of truth (`later`); and what is wrong.
+
+    `revised`: the same id with other content; `retold`: alarms in the state they were known to be in;
+    `examples`: some of what is wrong, in words.
+    """
 
     expected: int = 0
     excused: int = 0
+    later: int = 0
     rows: int = 0
     missing: int = 0
     doubled: int = 0
@@ -160,10 +164,12 @@ class Judge:
         self._expected: dict[str, dict] = {kind: {} for kind in _STORED}
         self._must: dict[str, set] = {kind: set() for kind in _STORED}
         self._build()
+        self._later: dict[str, set] = {kind: set() for kind in _STORED}
         self._moving: set[int] = set()
         if earlier is not None:
-            for kind, keys in self._must.items():
-                keys &= earlier._must[kind]
+            for kind, known in earlier._expected.items():
+                self._later[kind] = self._expected[kind].keys() - known.keys()
+                self._must[kind] &= earlier._must[kind]
             for change in self.told["alarms"][len(earlier.told["alarms"]) :]:
                 self._moving.add(8 * change["byte"] + change["bit"])
 
@@ -240,6 +246,8 @@ class Judge:
             if not rows:
                 if key in self._must[kind]:
                     verdict.wrong("missing", _words(entry))
+                elif key in self._later[kind]:
+                    verdict.later += 1
                 else:
                     verdict.excused += 1
                 continue

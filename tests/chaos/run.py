@@ -150,7 +150,7 @@ class Run:
         lines.append(
             f"{self.hits.total():6}  faults in {self.stage.days:g} days, {len(self.stage.cast)} meters"
         )
-        head = ("expected", "excused", "rows", "missing", "doubled", "altered", "revised", "retold")
+        head = ("expected", "excused", "later", "rows", "missing", "doubled", "altered", "revised", "retold")
         lines.append("\n%-16s" % "" + "".join("%9s" % word for word in head))
         for name, kinds in self.verdicts.items():
             for kind in KINDS:
