@@ -167,7 +167,9 @@ class TestReadNow(RequestBench):
             await self.clock.advance(SECOND)
             self.line.cut(LinkError("pulled"))
             await self.clock.advance(5 * SECOND)
-            answers = [await one for one in waiting]
+            answers = []
+            for one in waiting:
+                answers.append(await one)
             self.assertEqual([ok for ok, _ in answers], 12 * [False])
             self.assertEqual(len([text for _, text in answers if "waiting already" in text]), 4)
 
