@@ -6,6 +6,7 @@
 # make chaos   FAULTS faults in DAYS days of four meters' lives, SCALE times as fast as they are, drawn from SEED; then
 #              the database is compared with what the meters know (docs/testing.md); REPORT=FILE for JSON
 # make many    METERS virtual meters over TCP, read by one gateway for MINUTES; tells processor time, memory and lateness
+# make roles   a board and a Linux gateway as adapters of one concentrator, and all else about roles
 # make check   style, types, arrows, and mpy-cross over every portable file
 PYTHON ?= python3
 VENV ?= .venv
@@ -25,7 +26,7 @@ METERS ?= 200
 MINUTES ?= 5
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz noise chaos many check format clean
+.PHONY: demo test fuzz noise chaos many roles check format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/osgp-gateway demo --seconds $(SECONDS)
@@ -46,6 +47,10 @@ chaos: $(VENV)/.test
 
 many: $(VENV)/.test
 	$(BIN)/python -m tests.many.run --meters $(METERS) --minutes $(MINUTES)
+
+roles: $(VENV)/.test
+	$(BIN)/python -m pytest -p tests.firmware.conftest tests/roles/whole_way.py tests/host/test_roles.py tests/host/test_roles_rights.py \
+	  tests/host/test_config_roles.py tests/portable/test_core_concentrator.py
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
