@@ -179,6 +179,11 @@ class Commands:
 
         self._sender.listen(topics.command(meter), take)
 
+    def status(self) -> "dict[str, int]":
+        """The commands' part of Gateway.status."""
+        running = sum([desk.running() for desk in self._desks])
+        return {"taken": self.taken, "running": running, "ignored": self.ignored}
+
     async def run(self, worker: "Worker") -> None:
         worker.report("working")
         async with TaskGroup() as group:

@@ -187,6 +187,8 @@ class Gateway:
             "broker": broker,
             "outbox": outbox,
         }
+        if self.commands is not None:
+            status["commands"] = self.commands.status()
         if self._concentrator is not None:
             status["local"] = self._local.status()
             status["local"].update(self._concentrator.status())
