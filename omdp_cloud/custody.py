@@ -283,7 +283,10 @@ class SqlLedgerStore(LedgerStore):
                 sa.select(table.c.meter_individual_id, table.c.frame_class, table.c.epoch, table.c.touched)
                 .where(table.c.meter_individual_id.in_(chunk))
                 .order_by(
-                    table.c.meter_individual_id, table.c.touched.desc(), table.c.frame_class, table.c.epoch
+                    table.c.meter_individual_id,
+                    table.c.touched.desc(),
+                    table.c.frame_class.desc(),
+                    table.c.epoch.desc(),
                 )
             ).all()
             places: dict[bytes, int] = {}
