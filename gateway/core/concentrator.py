@@ -12,6 +12,7 @@ from .._compat import TYPE_CHECKING, const
 from ..errors import Expired, FrameError, OutboxError
 from ..transmission import frames, topics
 from ..transmission.model import CLASS_OF_KIND, EVENTS_CLASS, FOREIGN
+from ..transmission.sealing import MAX_MESSAGE
 from . import horizon
 from .receiver import Receiver
 from .tasks import Queue, TaskGroup
@@ -39,6 +40,7 @@ _COMMANDS = const(64)
 _MOST_TOPICS = const(1024)
 _MAX_STATUS = const(8192)
 _MAX_PAYLOAD = const(262144)  # of JSON; the cloud takes no more either
+_MAX_TOPIC = const(1024)
 _MOST_TOLD = const(64)
 _NOTE_MS = const(60000)
 _NOTED_S = const(3600)
@@ -91,7 +93,7 @@ class Concentrator:
         self._log = log
         self._receiver: Receiver | None = None
         self._earlier = [0, 0]  # strangers and full, of receivers that were thrown away
-        self._heard: dict[bytes, int] = {}  # meters whose adapters have shown a key; when last (UTC, ms)
+        self._heard: set[bytes] = set()  # meters whose adapters have shown a key
         self._strangers: dict[bytes, int] = {}  # when frames of a meter first came from one (monotonic)
         self._told: set[str] = set()
         self._topics: set[str] = set()
@@ -113,7 +115,6 @@ class Concentrator:
                 group.spawn(self._arrive(arrived))
                 group.spawn(self._take(arrived, worker))
                 group.spawn(self._pass_commands())
-                group.spawn(self._note())
         finally:
             await self._broker.close()
 
@@ -163,28 +164,42 @@ class Concentrator:
             await arrived.put(await self._broker.receive())
 
     async def _take(self, arrived: Queue, worker: "Worker") -> None:
+        noted = clock.monotonic_ms()
         while True:
-            full = self._full()
-            urgent = self._one(*(await arrived.get()))
-            until = clock.monotonic_ms() + _GATHER_MS
-            for _ in range(_BATCH - 1):
-                left = until - clock.monotonic_ms()
-                if left <= 0 or (urgent and not len(arrived)):
-                    break
-                try:
-                    urgent = self._one(*(await clock.wait_for_ms(arrived.get(), left))) or urgent
-                except Expired:
-                    break
-            await self._finish()
-            if self._full() > full:
-                worker.report(
-                    "full",
-                    "there is no room in the outbox for frames of adapters, which keep them until the cloud "
-                    "has taken some of ours",
-                    "warning",
-                )
+            try:
+                topic, payload = await clock.wait_for_ms(arrived.get(), _NOTE_MS)
+            except Expired:
+                worker.report("working")  # nobody waits
             else:
-                worker.report("working")
+                await self._batch(topic, payload, arrived, worker)
+            if clock.monotonic_ms() - noted >= _NOTE_MS:
+                noted = clock.monotonic_ms()
+                self._note()
+
+    async def _batch(self, topic: str, payload: bytes, arrived: Queue, worker: "Worker") -> None:
+        """Take this message and those that come soon after it."""
+        full = self._full()
+        urgent = self._one(topic, payload)
+        until = clock.monotonic_ms() + _GATHER_MS
+        for _ in range(_BATCH - 1):
+            left = until - clock.monotonic_ms()
+            if left <= 0 or (urgent and not len(arrived)):
+                break
+            try:
+                topic, payload = await clock.wait_for_ms(arrived.get(), left)
+            except Expired:
+                break
+            urgent = self._one(topic, payload) or urgent
+        await self._finish()
+        if self._full() > full:
+            worker.report(
+                "full",
+                "there is no room in the outbox for frames of adapters, which keep them until the cloud has "
+                "taken some of ours",
+                "warning",
+            )
+        else:
+            worker.report("working")
 
     def _full(self) -> int:
         return self._ready().full
@@ -203,8 +218,8 @@ class Concentrator:
 
     def _one(self, topic: str, payload: bytes) -> bool:
         """Take one message. Whether who sent it waits for the answer."""
-        if len(payload) > _MAX_PAYLOAD:
-            self._refuse(topic, "a message of %d bytes" % len(payload))
+        if len(payload) > _MAX_PAYLOAD or len(topic) > _MAX_TOPIC:
+            self._refuse(topic, "a message of %d bytes, a topic of %d" % (len(payload), len(topic)))
             return False
         try:
             parsed = topics.parse(topic)
@@ -221,8 +236,7 @@ class Concentrator:
         if parsed.specific == topics.STATUS:
             return self._status(meter, topic, payload)
         if parsed.specific == topics.RESULT:
-            self._sender.pass_on(topic, payload, _nothing)
-            return False
+            return self._result(topic, payload)
         return self._relay(topic, payload)
 
     def _ask(self, meter: bytes, topic: str, payload: bytes) -> bool:
@@ -238,7 +252,7 @@ class Concentrator:
                 % topic.split("/")[1]
             )
             return False
-        self._heard[meter] = clock.utc_ms()
+        self._heard.add(meter)
         self._serve_commands(meter)
         return True
 
@@ -295,9 +309,16 @@ class Concentrator:
         self._sender.show(topics.forwarded(self._name, topic), payload)
         return False
 
+    def _result(self, topic: str, payload: bytes) -> bool:
+        if len(payload) > MAX_MESSAGE:
+            self._refuse(topic, "no result has %d bytes" % len(payload))
+        else:
+            self._sender.pass_on(topic, payload)
+        return False
+
     def _relay(self, topic: str, payload: bytes) -> bool:
         self.relayed += 1
-        self._sender.pass_on(topics.forwarded(self._name, topic), payload, _nothing)
+        self._sender.pass_on(topics.forwarded(self._name, topic), payload)
         return False
 
     def _serve_commands(self, meter: bytes) -> None:
@@ -310,17 +331,15 @@ class Concentrator:
             topic, payload = await self._commands.get()
             await self._broker.publish(topic, payload)
 
-    async def _note(self) -> None:
+    def _note(self) -> None:
         """Each hour, of each meter, a moment at which all that had come of it has its receipt: when the
         cloud's storage goes back, adapters have to offer again only what came after one."""
-        while True:
-            await clock.sleep_ms(_NOTE_MS)
-            now = clock.utc_ms() // 1000
-            for meter in self._heard:
-                notes = horizon.read_notes(self._outbox, _NOTES + meter)
-                due = not notes or not 0 <= now - notes[-1][0] < _NOTED_S
-                if due and not self._outbox.streams(meter):
-                    horizon.add_note(self._outbox, _NOTES + meter, now, now)
+        now = clock.utc_ms() // 1000
+        for meter in self._heard:
+            notes = horizon.read_notes(self._outbox, _NOTES + meter)
+            due = not notes or not 0 <= now - notes[-1][0] < _NOTED_S
+            if due and not self._outbox.streams(meter):
+                horizon.add_note(self._outbox, _NOTES + meter, now, now)
 
     def _refuse(self, topic: str, why: str) -> None:
         self.refused += 1
@@ -338,7 +357,3 @@ def _is_urgent(frame: bytes) -> bool:
         return bool(number(b"", frame)[0] == EVENTS_CLASS)
     except FrameError:
         return False
-
-
-def _nothing() -> None:
-    """What is passed on is to survive a lost connection; nobody has to know when it went."""

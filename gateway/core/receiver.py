@@ -144,7 +144,7 @@ class Receiver:
         self._ledger = Ledger(self._store, find_key, random, now)
 
     def frame(self, meter: bytes, payload: bytes) -> bool:
-        """Take an adapter's frame; False, and its adapter keeps it, where it is a stranger's or has no room."""
+        """Take an adapter's frame; False, and its adapter keeps it, if it is a stranger's or has no room."""
         sha256 = hashlib.sha256(payload).digest()
         try:
             cls, epoch, sequence = self._number(meter, payload)
@@ -157,7 +157,8 @@ class Receiver:
         try:
             self._outbox.append_foreign(meter, cls, epoch, sequence, payload)
         except OutboxError:
-            self.full += 1
+            # Where another frame holds the number, this one has to wait for it.
+            self.full += self._outbox.get(meter, cls, epoch, sequence) is None
             return False
         self._ledger.frame(meter, cls, epoch, sequence, sha256)
         return True

@@ -10,7 +10,7 @@ from ..errors import ConfigurationError
 from . import config, link_share
 from .config_fields import duration_text
 from .meter_access import read_key, read_password
-from .roles import described
+from .roles import credential, described
 from .tls_memory import TlsMeters, state_dir
 
 ROLES = {
@@ -43,7 +43,7 @@ def summary(path: Path) -> list[str]:
         how = "with TLS" if local.tls else "without encryption"
         who = f" as {local.username}" if local.username else ""
         lines.append(f"  serves adapters on {local.host}:{local.port} {how}{who}:")
-        lines += described(local)
+        lines += described(local, credential(broker))
     for meter in found.meter:
         about = f"meter {meter.name} on {meter.port}, {meter.protocol} at {meter.baud} baud"
         if meter.password_file is not None:

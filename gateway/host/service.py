@@ -20,7 +20,7 @@ from .meter_access import MeterAccess, OpticalAccess, mep_access
 from .mqtt import MqttBroker
 from .outbox_dir import opened, outbox_dir
 from .owners import take_commands
-from .roles import serve
+from .roles import credential, serve
 from .secret_files import read_secret
 from .tls import tls_context
 
@@ -32,7 +32,7 @@ def assemble(settings: config.Configuration, recordings: Path | None, stack: Asy
     """The gateway as it is configured; what it needs besides ends with `stack`. Raises ConfigurationError."""
     meters = []
     for section in settings.meter:
-        access = _access(section, settings.gateway.state_dir)
+        access = access_to(section, settings.gateway.state_dir)
         log("info", f"{section.name}: {access.secret_form}")
         if recordings is not None:
             recorder = access.record_to(recordings / f"{section.name}-{clock.utc_ms() // 1000}.jsonl")
@@ -46,18 +46,24 @@ def assemble(settings: config.Configuration, recordings: Path | None, stack: Asy
         _broker(settings),
         stack.enter_context(opened(directory, settings.outbox.size_mb << 20)),
         log,
-        _credential(settings),
+        credential(settings.broker),
         settings.outbox.sync,
         adapter=settings.gateway.role == "adapter",
     )
     take_commands(gateway, settings)
     if settings.local is not None:
-        serve(gateway, _local_broker(settings.gateway.id, settings.local), settings.local)
+        serve(
+            gateway,
+            _local_broker(settings.gateway.id, settings.local),
+            settings.local,
+            credential(settings.broker),
+        )
     log("info", f"gateway {settings.gateway.id} starts with {len(meters)} meter{'s' * (len(meters) != 1)}")
     return gateway
 
 
-def _access(section: config.MeterSection, state: Path | None) -> MeterAccess:
+def access_to(section: config.MeterSection, state: Path | None) -> MeterAccess:
+    """The meter, as it is configured. Raises ConfigurationError."""
     port = parse_port(section.port)
     if section.password_file is not None:
         return OpticalAccess(
@@ -120,16 +126,6 @@ def _local_broker(name: str, section: LocalSection) -> MqttBroker:
 def _password(section: BrokerLink) -> Callable[[], str] | None:
     file = section.password_file
     return (lambda: _text(file)) if file else None
-
-
-def _credential(settings: config.Configuration) -> bytes | None:
-    """What proves the cloud's receipts, or None where the broker's acknowledgement counts."""
-    section = settings.broker
-    if section.custody == "broker":
-        return None
-    file = section.credential_file or section.password_file
-    assert file is not None  # config.load has seen to it
-    return read_secret(file)
 
 
 def _text(path: Path) -> str:

@@ -18,6 +18,8 @@ from .status_text import headline
 
 # Without a watchdog, how often the status line is looked at.
 _LOOK_MS = 10_000
+# How long a concentrator waits for adapters that have nothing to say.
+_ADAPTERS_MS = 60_000
 
 Status = dict[str, Any]
 
@@ -90,5 +92,7 @@ def _signs(status: Status, sync_ms: int) -> dict[str, tuple[int | None, int]]:
     broker, outbox = status["broker"], status["outbox"]
     resting = broker["state"] == "working" and not outbox["waiting"]
     signs["broker"] = None if resting else max(broker["turnedAtMs"], broker["acknowledgedAtMs"] or 0), 0
+    if "local" in status:
+        signs["local broker"] = status["local"]["turnedAtMs"], _ADAPTERS_MS
     signs["outbox"] = outbox["turnedAtMs"], sync_ms
     return signs

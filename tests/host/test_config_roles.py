@@ -25,14 +25,14 @@ port = "/dev/ttyUSB0"
 key_file = "meter.key"
 """
 )
-LOCAL = '[local]\nurl = "mqtt://127.0.0.1:1884"\ncredential_file = "credential"\n'
+LOCAL = '[local]\nurl = "mqtt://127.0.0.1:1884"\ncredential_file = "shared"\n'
 ADAPTER = '[[local.adapter]]\nname = "{0}"\ncredential_file = "{0}"\n'
 METER = "01234567-89ab-cdef-0123-456789abcdef"
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    secrets(tmp_path, credential=SHARED, **{"meter.key": "ABCDEFGHIJKLMNOPQRST"})
+    secrets(tmp_path, credential="the cloud's", shared=SHARED, **{"meter.key": "ABCDEFGHIJKLMNOPQRST"})
     return tmp_path
 
 
@@ -72,7 +72,7 @@ def test_contradictions_are_told_at_once(directory: Path):
         "local: is missing: a concentrator needs the broker of its adapters",
         '2: gateway.role: is "concentrator", which reads no [[meter]]: "both" does',
     ]
-    local = LOCAL.replace("1884", "1883").replace('credential_file = "credential"\n', "")
+    local = LOCAL.replace("1884", "1883").replace('credential_file = "shared"\n', "")
     told = faults(directory, concentrator(local, "adapter"))
     assert [line.split(": ")[0:2] for line in told] == [
         ["meter", "is missing"],
@@ -112,7 +112,7 @@ def test_who_may_speak_for_which_meter(directory: Path):
     adapters = ADAPTER.format("cellar") + f'meters = ["{METER}"]\n' + ADAPTER.format("attic")
     local = load(directory, concentrator(LOCAL + adapters)).local
     assert local is not None
-    find = roles.find_keys(local)
+    find = roles.find_keys(local, None)
     mine, other = uuid.UUID(METER).bytes, bytes(16)
     cellar, attic, shared = (hop_key(text.encode()) for text in ("the cellar's", "the attic's", SHARED))
     assert find(mine, key_id(cellar)) == cellar and find(other, key_id(cellar)) is None
@@ -128,9 +128,16 @@ def test_who_may_speak_for_which_meter(directory: Path):
         assert words in lines
     (directory / "cellar").unlink()
     with pytest.raises(ConfigurationError, match="cellar"):
-        roles.find_keys(local)
+        roles.find_keys(local, None)
 
 
 def test_an_adapters_receipts_come_from_its_concentrator(directory: Path):
     load(directory, '[gateway]\nrole = "adapter"\n' + MINIMAL)
     assert any("the concentrator's receipt" in line for line in check.summary(directory / "gateway.toml"))
+
+
+def test_no_adapter_has_the_clouds_secret(directory: Path):
+    load(directory, concentrator(LOCAL.replace("shared", "credential")))
+    with pytest.raises(ConfigurationError, match="in its place") as caught:
+        check.summary(directory / "gateway.toml")
+    assert "the cloud's" not in str(caught.value)

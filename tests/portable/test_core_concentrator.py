@@ -361,8 +361,10 @@ class TestConcentrator(unittest.TestCase):
             for topic, payload in others:
                 self.local.publish("another maker's", topic, payload)
             self.local.publish("another maker's", "smartMeterMessage/x/y", bytes(300000))
+            self.local.publish("another maker's", "smartMeterMessage/x/" + 2000 * "y", b"")
+            self.local.publish("another maker's", topics.result(METERS[1]), bytes(9000))
             await self.clock.advance(MINUTE)
-            self.assertEqual((self.state()["relayed"], self.state()["refused"]), (3, 1))
+            self.assertEqual((self.state()["relayed"], self.state()["refused"]), (3, 3))
 
         self.run_world(script)
         passed = [(topic, payload) for topic, payload, retain in self.broker.published if not retain]
@@ -395,5 +397,54 @@ class TestConcentrator(unittest.TestCase):
             self.assertEqual(meter, METERS[0])
             self.assertTrue(good - 600 < since <= good, (good, since))
             self.assertFalse(self.attic.rewinds)
+
+        self.run_world(script)
+
+    def test_a_message_that_the_clouds_broker_can_not_bear_breaks_its_connection_once(self):
+        async def script():
+            publish = self.broker.publish
+
+            async def fragile(topic, payload, retain=False):
+                if payload == b"poison":
+                    self.broker.lose_connection()
+                await publish(topic, payload, retain)
+
+            self.broker.publish = fragile
+            await self.clock.advance(SECOND)
+            self.local.publish("another maker's", topics.topic(METERS[1], "energy"), b"poison")
+            await self.clock.advance(MINUTE)
+            self.cellar.append(3)
+            await self.settled()
+            await self.arrived()
+            self.assertEqual(self.broker.connections, 2)
+
+        self.run_world(script)
+        self.check(self.cellar)
+
+    def test_a_quiet_concentrator_gives_signs_of_life(self):
+        async def script():
+            await self.clock.advance(SECOND)
+            for _ in range(3):
+                turned = self.state()["turnedAtMs"]
+                await self.clock.advance(MINUTE + SECOND)
+                self.assertTrue(self.state()["turnedAtMs"] > turned)
+
+        self.run_world(script)
+
+    def test_a_number_that_is_taken_is_no_lack_of_room(self):
+        twin = Adapter(self.local, "twin", METERS[0], CELLAR)
+        twin.outbox.epoch = self.cellar.outbox.epoch
+        self.adapters.append(twin)
+
+        async def script():
+            self.broker.refuses = BrokerError("the cloud's broker is away")
+            self.broker.lose_connection()
+            self.cellar.append(1)
+            await self.settled()
+            twin.sent.append(b"")  # so that its reading is another
+            twin.append(1)
+            await self.clock.advance(2 * MINUTE)
+            self.assertTrue(twin.pending(), "a frame was receipted that is nowhere")
+            self.assertEqual((self.state()["full"], self.state()["state"]), (0, "working"))
 
         self.run_world(script)
