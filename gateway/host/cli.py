@@ -112,7 +112,7 @@ def run(
 @app.command()
 def read(
     what: WhatArgument,
-    port: PortOption,
+    port: Annotated[str | None, typer.Option(metavar="PORT", help="/dev/ttyUSB0 or tcp://host:port.")] = None,
     key_file: KeyFileOption = None,
     since: SinceOption = None,
     as_json: JsonOption = False,
@@ -121,14 +121,31 @@ def read(
     key_level: KeyLevelOption = None,
     optical: OpticalOption = False,
     password_file: PasswordFileOption = None,
+    config: cli_service.ConfigOption = None,
+    meter: cli_service.MeterOption = None,
 ) -> None:
-    """Read a meter now, directly over its port."""
+    """Read a meter now: over its port, or through the gateway that runs and has the port.
+
+    Instead of --port and a secret, -c FILE and --meter NAME name a meter of the configuration.
+    """
+    from . import ask
     from . import read as reading
 
-    kinds = reading.parse_kinds(what)
-    begin = reading.parse_since(since)
-    access = _access(port, key_file, baud, security, key_level, optical, password_file)
-    asyncio.run(reading.read(access, kinds, as_json, begin))
+    wish = reading.Wish(reading.parse_kinds(what), as_json, reading.parse_since(since))
+    if port is None:
+        if config is None and meter is None:
+            raise ConfigurationError("name the meter with --port PORT, or with -c FILE and --meter NAME")
+        asyncio.run(ask.read_named(wish, config, meter))
+        return
+    if config is not None or meter is not None:
+        raise ConfigurationError("--port is for a meter without -c and --meter: leave it out, or them")
+    asyncio.run(
+        ask.read_port(
+            wish,
+            port,
+            lambda: _access(port, key_file, baud, security, key_level, optical, password_file),
+        )
+    )
 
 
 @app.command()
@@ -217,7 +234,7 @@ def record(
     access = _access(port, key_file, baud, security, key_level, optical, password_file)
     recorder = access.record_to(output)
     try:
-        asyncio.run(reading.read(access, kinds, as_json=False, since=begin))
+        asyncio.run(reading.read(access, reading.Wish(kinds, as_json=False, since=begin)))
     finally:
         recorder.close()
         if not recorder.failure:

@@ -1,7 +1,8 @@
-"""Commands around the running service: install-service, uninstall-service."""
+"""Commands around the running service: status, backfill, install-service, uninstall-service."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -13,10 +14,47 @@ RootOption = Annotated[
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="The configuration of the running gateway."),
+]
+MeterOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The meter, where the gateway has several.")
+]
+GatewayOption = Annotated[str | None, typer.Option(metavar="ID", help="The gateway, where several run here.")]
+
+
 def add_to(app: typer.Typer) -> None:
     """Make them commands of `app`."""
+    app.command()(status)
+    app.command()(backfill)
     app.command()(install_service)
     app.command()(uninstall_service)
+
+
+def status(
+    config: ConfigOption = None,
+    gateway: GatewayOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As docs/status.md has it.")] = False,
+) -> None:
+    """How the running gateway is: its meters, the broker, and what waits to be sent."""
+    from . import ask
+
+    asyncio.run(ask.status(config, gateway, as_json))
+
+
+def backfill(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="load-profile, events, self-reads or mbus.")],
+    begin: Annotated[str, typer.Option("--from", metavar="TIME", help="As in 2026-01-01T00:00:00Z.")],
+    end: Annotated[str, typer.Option("--to", metavar="TIME", help="Not before --from.")],
+    meter: MeterOption = None,
+    config: ConfigOption = None,
+    gateway: GatewayOption = None,
+) -> None:
+    """Have the running gateway read once more what a meter stored in that time, and send it."""
+    from . import ask
+
+    asyncio.run(ask.backfill(kind, begin, end, meter, config, gateway))
 
 
 def install_service(

@@ -15,17 +15,18 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import clock
-from ..core import cursors, kinds
+from .._compat import trace
 from ..core.marks import mark
 from ..core.requests import Request
-from ..errors import ConfigurationError, GatewayError, MeterError, TableError
+from ..errors import ConfigurationError, GatewayError, MeterError, Refused, TableError
 from ..transmission import frames, ids, model
 from .logs import log
+from .steps import Item, steps
 from .tls_memory import state_dir
 
 if TYPE_CHECKING:
@@ -33,13 +34,16 @@ if TYPE_CHECKING:
     from ..core.meter_task import MeterTask
 
 _LINE_LIMIT = 4096
-_CLIENTS = 16
+CLIENTS = 16
 # How long a client may say nothing, and how long it may take to read what it is told.
 _SILENCE_S = 300
 _READING_S = 30
-_STANDING = 5  # steps that bring nothing and do not move; what is recorded meanwhile may cause some
 
 Answer = dict[str, Any]
+
+
+class _Gone(Exception):
+    """The client has closed its end, or reads no more."""
 
 
 def directories(state: Path | None = None) -> list[Path]:
@@ -90,7 +94,7 @@ def listening(path: Path) -> socket.socket:
                 made.bind(name)
         finally:
             os.umask(mask)
-        made.listen(_CLIENTS)
+        made.listen(CLIENTS)
     except BaseException:
         made.close()
         raise
@@ -148,12 +152,12 @@ class Control:
         assert task is not None
         self._clients.add(task)
         try:
-            if len(self._clients) > _CLIENTS:
+            if len(self._clients) > CLIENTS:
                 await _say(writer, {"ok": False, "code": 1, "error": "too many ask at once: try again"})
             else:
                 await self._serve(reader, writer)
-        except (OSError, TimeoutError):
-            pass  # the client has gone, or listens no more
+        except _Gone:
+            pass
         except asyncio.CancelledError:
             pass  # the service ends
         finally:
@@ -165,6 +169,8 @@ class Control:
         while True:
             try:
                 line = await asyncio.wait_for(reader.readline(), _SILENCE_S)
+            except (OSError, TimeoutError):
+                return
             except ValueError:
                 await _say(writer, _refusal(f"a request is a line of at most {_LINE_LIMIT} bytes"))
                 return
@@ -177,26 +183,7 @@ class Control:
             except (ValueError, RecursionError):
                 await _say(writer, _refusal("a request is one JSON object on a line, in UTF-8"))
                 return
-            if not await self._answered(request, reader, writer):
-                return
-
-    async def _answered(
-        self, request: Answer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> bool:
-        """Whether the client was still there at the end."""
-        work = asyncio.ensure_future(self._answer(request, writer))
-        # Who asks says nothing until the answer is there: a byte, or the end, is somebody who gives up.
-        gone = asyncio.ensure_future(reader.read(1))
-        try:
-            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                return False
-            work.result()
-            return not gone.done()
-        finally:
-            for task in (work, gone):
-                task.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
+            await self._answer(request, writer)
 
     async def _answer(self, request: Answer, writer: asyncio.StreamWriter) -> None:
         last: Answer
@@ -204,6 +191,16 @@ class Control:
             last = {"ok": True, **await self._do(request, writer)}
         except GatewayError as error:
             last = {"ok": False, "code": error.exit_code, "error": str(error)}
+            if isinstance(error, Refused):
+                last["response"] = error.code
+            elif isinstance(error, TableError):
+                last["response"] = None
+        except _Gone:
+            raise
+        except Exception as error:
+            log("error", f"{self._path}: a request failed by a fault of the gateway's own: {error!r}")
+            log("debug", trace(error))
+            last = {"ok": False, "code": 1, "error": "the gateway failed at this: its log says more"}
         await _say(writer, last)
 
     async def _do(self, request: Answer, writer: asyncio.StreamWriter) -> Answer:
@@ -268,23 +265,13 @@ class _Visit:
         self.serial = who.serial
         return self.meter_id
 
-    async def read(self, kind: int, since: int | None) -> Any:
-        if not kinds.is_stepwise(kind):
-            yield mark(await self._ask(lambda tables: kinds.read_kind(kind, tables)), self._meter)
-            return
-        read_step, cursor_since = cursors.reader(kind)
-        cursor = None if since is None else cursor_since(since)
-        standing = 0
-        while standing < _STANDING:
-            step = await self._ask(read_step, cursor)
-            yield mark(step.items, self._meter)
-            if not step.more:
-                return
-            # Nobody is kept waiting by a long way back: the reserve is for what is urgent.
-            await clock.sleep_ms(self._task.bucket.spare_in_ms())
-            standing = 0 if step.items or step.cursor != cursor else standing + 1
-            cursor = step.cursor
-        raise TableError("it does not stand still long enough to be read: try again")
+    async def read(self, kind: int, since: int | None) -> AsyncIterator[Sequence[Item]]:
+        async for items in steps(self._ask, kind, since, self._spare):
+            yield mark(items, self._meter)
+
+    async def _spare(self) -> None:
+        """A long way back keeps nobody waiting: the link's reserve is for what is urgent."""
+        await clock.sleep_ms(self._task.bucket.spare_in_ms())
 
     async def _ask(self, ask: Callable[..., Any], *arguments: Any) -> Any:
         """What `ask(tables, ...)` gives, at the meter's next message. Raises what it raises, and MeterError
@@ -327,5 +314,8 @@ def _seconds(request: Answer, field: str) -> int:
 
 
 async def _say(writer: asyncio.StreamWriter, answer: Answer) -> None:
-    writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
-    await asyncio.wait_for(writer.drain(), _READING_S)
+    try:
+        writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+        await asyncio.wait_for(writer.drain(), _READING_S)
+    except (OSError, TimeoutError):
+        raise _Gone from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 
+_PATIENCE_S = 1  # with a manager whose queue is full
 _LINE_LIMIT = 400  # of a status, which is one line of `systemctl status`
 
 
@@ -27,7 +28,7 @@ class Notifier:
         self._socket: socket.socket | None = None
         if self._address:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            self._socket.setblocking(False)
+            self._socket.settimeout(_PATIENCE_S)
         self.watchdog_ms = _watchdog_ms(given) if self._address else None
         self._status = ""
 

@@ -1,4 +1,4 @@
-"""`osgp-gateway read`: what a meter says now, and what it has stored, directly over its port."""
+"""`osgp-gateway read`: what a meter says now, and what it has stored, over its port or through a gateway."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from ..c1219.readers.identity import identify
 from ..c1219.tables import Tables
-from ..core import cursors
+from ..core.kinds import is_stepwise
 from ..core.marks import mark
-from ..core.meter_task import read_kind
 from ..errors import AuthenticationError, ConfigurationError, GatewayError, ProtocolError, Refused, TableError
 from ..transmission import ids, model
 from ..transmission.model import Series, Timestamp
 from ..transmission.platform_json import format_time, parse_time
 from .meter_access import MeterAccess
 from .show import About, Item, json_lines, print_tables, total_rows
+from .steps import steps
 
 # In the order in which `all` reads them.
 KINDS = {name: kind for kind, name in enumerate(model.KIND_NAMES) if kind != model.FOREIGN}
@@ -25,7 +25,6 @@ _BAD_ANSWERS = 3  # in a row
 # Answers of a meter: not now, and not with this key (MEP guide, table 2.6).
 _LATER = (6, 7, 8)
 _NOT_ALLOWED = (3,)
-_STANDING = 5  # steps that bring nothing and do not move; what is recorded meanwhile may cause some
 
 
 def parse_kinds(words: list[str]) -> list[int]:
@@ -41,36 +40,81 @@ def parse_kinds(words: list[str]) -> list[int]:
 
 def parse_since(text: str | None) -> int | None:
     """UTC seconds of --since. Raises ConfigurationError."""
-    if text is None:
-        return None
+    return None if text is None else parse_time_option("--since", text)
+
+
+def parse_time_option(option: str, text: str) -> int:
+    """UTC seconds. Raises ConfigurationError."""
     try:
-        seconds = parse_time(text, "--since").seconds
+        seconds = parse_time(text, option).seconds
     except GatewayError as error:
         raise ConfigurationError(str(error)) from None
     if seconds < 0:
-        raise ConfigurationError(f"--since {text} is before 1970: no meter has stored anything then")
+        raise ConfigurationError(f"{option} {text} is before 1970: no meter has stored anything then")
     return seconds
 
 
-async def read(access: MeterAccess, kinds: list[int], as_json: bool, since: int | None = None) -> None:
-    """Print each kind as soon as it is read. What the meter stores is read from `since` (UTC seconds) on.
+class Wish:
+    """What to read and how to show it. What the meter stores is read from `since` (UTC seconds) on."""
 
-    Raises LinkError or MeterError. What the meter refuses, or has wrong, does not keep the kinds behind it
-    from being read; it is told at the end.
-    """
+    def __init__(self, kinds: list[int], as_json: bool, since: int | None = None) -> None:
+        self.kinds = kinds
+        self.as_json = as_json
+        self.since = since
+
+
+class Source:
+    """Where readings come from: `read(kind, since)` gives them step by step, with whose they are."""
+
+    def read(self, kind: int, since: int | None) -> AsyncIterator[tuple[About, Sequence[Item]]]:
+        raise NotImplementedError
+
+
+class _Port(Source):
+    """A meter at its port, for which nobody else has to wait."""
+
+    def __init__(self, tables: Tables, about: About) -> None:
+        self._tables = tables
+        self._about = about
+
+    async def read(self, kind: int, since: int | None) -> AsyncIterator[tuple[About, Sequence[Item]]]:
+        async for items in steps(self._ask, kind, since):
+            yield self._about, mark(items, self._tables.meter)
+
+    async def _ask(self, ask: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        """The answer; a good link gives a bad one now and then (MEP guide, 0B), so it is asked again."""
+        for _ in range(_BAD_ANSWERS - 1):
+            try:
+                return await ask(self._tables, *arguments)
+            except (AuthenticationError, ProtocolError):
+                pass
+        return await ask(self._tables, *arguments)
+
+
+async def read(access: MeterAccess, wish: Wish) -> None:
+    """`read_from` a meter at its port. Raises LinkError or MeterError."""
     meter = await access.open()
-    failures = []
     try:
         tables = Tables(meter)
         who = await identify(tables)
         about = About(ids.meter_individual_id(who.manufacturer, who.serial), who.serial)
-        for kind in kinds:
-            try:
-                await _read_kind(tables, kind, as_json, since, about)
-            except (Refused, TableError) as error:
-                failures.append(_told(kind, error))
+        await read_from(_Port(tables, about), wish)
     finally:
         await meter.close()
+
+
+async def read_from(source: Source, wish: Wish) -> None:
+    """Print each kind as soon as it is read.
+
+    What the meter refuses, or has wrong, does not keep the kinds behind it from being read; it is told at the
+    end.
+    """
+    failures = []
+    for kind in wish.kinds:
+        try:
+            await _read_kind(source, kind, wish.as_json, wish.since)
+        except (Refused, TableError) as error:
+            failures.append(_told(kind, error))
     if failures:
         raise GatewayError("\n".join(failures))
 
@@ -92,41 +136,27 @@ def _told(kind: int, error: Refused | TableError) -> str:
     return f"{name} can't be read: {error}. {advice}"
 
 
-async def _read_kind(tables: Tables, kind: int, as_json: bool, since: int | None, about: About) -> None:
-    if kind not in cursors.KINDS:
-        _show(mark(await _patiently(read_kind, kind, tables), tables.meter), as_json, None, about)
-        return
+async def _read_kind(source: Source, kind: int, as_json: bool, since: int | None) -> None:
+    stored = is_stepwise(kind)
+    about: About | None = None
     all_items: list[Item] = []
     progress = _Progress(kind)
     try:
-        async for items in _stored(tables, kind, since):
+        async for about, step in source.read(kind, since):
+            items = _decoded(step) if kind == model.MBUS else step
+            if not items:
+                continue
             progress.step(items)
             if as_json:
-                _show(items, True, since, about)
+                _show(items, True, since if stored else None, about)
             else:
                 all_items += items
     finally:
         progress.end()
-        if not as_json:
-            _show(all_items, False, since, about)
-    if not as_json and not all_items:
+        if about is not None and not as_json:
+            _show(all_items, False, since if stored else None, about)
+    if about is not None and stored and not as_json and not all_items:
         print(f"{model.KIND_NAMES[kind]} of meter {about.serial}: none")
-
-
-async def _stored(tables: Tables, kind: int, since: int | None) -> AsyncIterator[Sequence[Item]]:
-    """What the meter stores of a kind, step by step, oldest first."""
-    read_step, cursor_since = cursors.reader(kind)
-    cursor = None if since is None else cursor_since(since)
-    standing = 0
-    while standing < _STANDING:
-        step = await _patiently(read_step, tables, cursor)
-        if mark(step.items, tables.meter):
-            yield _decoded(step.items) if kind == model.MBUS else step.items
-        if not step.more:
-            return
-        standing = 0 if step.items or step.cursor != cursor else standing + 1
-        cursor = step.cursor
-    raise TableError("it does not stand still long enough to be read: try again")
 
 
 def _decoded(items: Sequence[Item]) -> list[Item]:
@@ -134,16 +164,6 @@ def _decoded(items: Sequence[Item]) -> list[Item]:
     from ..transmission.mbus import enrich  # a big library, for one kind
 
     return [enrich(item) if isinstance(item, model.Reading) else item for item in items]
-
-
-async def _patiently(ask: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
-    """The answer; a good link gives a bad one now and then (MEP guide, 0B), so it is asked again."""
-    for _ in range(_BAD_ANSWERS - 1):
-        try:
-            return await ask(*arguments)
-        except (AuthenticationError, ProtocolError):
-            pass
-    return await ask(*arguments)
 
 
 def _show(items: Sequence[Item], as_json: bool, since: int | None, about: About) -> None:

@@ -6,16 +6,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-# What somebody can do about a state whose reason does not say it already.
+# What somebody can do where the reason does not say so itself.
 _ADVICE = {
     "silent": "Is the meter powered, the cable in its MEP port, nothing else on the line?",
-    "link-gone": "Is the adapter plugged in, and the port's name right?",
-    "key-refused": "Put the right key or password into its file. Where systemd hands it out: "
-    "systemctl restart osgp-gateway",
-    "gone": "Is the network there, and the broker running?",
-    "unresolved": "Is the name right, and does this machine's DNS answer?",
-    "untrusted": "Renew the broker's certificate, or name the authority that signed it with ca_file.",
-    "refused": "Are username and password_file those of this broker?",
+    "key-refused": "Put the right one into its file, and where systemd hands it out, restart: systemctl "
+    "restart osgp-gateway",
 }
 _MIB = 1 << 20
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400

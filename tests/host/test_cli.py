@@ -229,7 +229,8 @@ def test_a_line_that_goes_away(files: Path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["read", "identity"], "Missing option"),
+        (["read", "identity"], "--port PORT, or with -c FILE"),
+        (["read", "identity", "--port", "/dev/x", "--meter", "house"], "leave it out"),
         (["read", "everything", "--port", "/dev/x", "--key-file", "x"], "no reading is called everything"),
         (["read", "identity", "--port", "COM1", "--key-file", "x"], "tcp://host:port"),
         (["run", "-c", "absent.toml"], "no such file"),

@@ -205,7 +205,7 @@ async def test_what_can_not_be_read_tells_what_to_do(error, advice, monkeypatch)
 
     monkeypatch.setattr("gateway.core.cursors.reader", lambda kind: (fail, None))
     with pytest.raises(GatewayError) as caught:
-        await reading.read(Access(), [model.EVENT], True)
+        await reading.read(Access(), reading.Wish([model.EVENT], as_json=True))
     assert f"events can't be read: {error}. " in str(caught.value) and advice in str(caught.value)
 
 
