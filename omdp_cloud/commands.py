@@ -3,7 +3,6 @@
 import asyncio
 import json
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 import aiomqtt
 import sqlalchemy as sa
 
+from gateway import clock
 from gateway.transmission import FrameError, topics
 from gateway.transmission.commands import (
     DONE,
@@ -78,7 +78,7 @@ def prepare(
     back, too. `above`: a number that was used, though not known here. `good_for`: seconds.
     """
     table = schema.command
-    now = time.time_ns() // 1_000_000
+    now = clock.utc_ms()
     highest = connection.scalar(
         sa.select(sa.func.max(table.c.number)).where(table.c.meter_individual_id == meter)
     )
@@ -232,7 +232,7 @@ class Sender:
         return expired
 
     async def _keep(self, result: Result) -> None:
-        now = int(time.time())
+        now = clock.utc_ms() // 1000
         await self._store.write(lambda connection: keep_result(connection, self._meter, result, now))
 
     async def _publish(self, connection: aiomqtt.Client, sent: Sent) -> None:

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-import time
 
 import aiomqtt
 
+from gateway import clock
 from gateway.transmission import FrameError, topics
 from gateway.transmission.commands import Result, decode
 
@@ -45,4 +45,5 @@ async def take(settings: Commands, store: CommandStore, topic: str, payload: byt
     if not isinstance(result, Result):
         return False
     found = result
-    return await store.write(lambda connection: keep_result(connection, meter, found, int(time.time())))
+    now = clock.utc_ms() // 1000
+    return await store.write(lambda connection: keep_result(connection, meter, found, now))
