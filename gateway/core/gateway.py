@@ -92,7 +92,6 @@ class Gateway:
         others = [asyncio.create_task(worker.run()) for worker in (self._broker, self._storage)]
         if self.commands is not None:
             others.append(asyncio.create_task(Worker("commands", self.commands.run, self._log).run()))
-        others.append(asyncio.create_task(Worker("supervision", self._watch, self._log).run()))
         try:
             await self.supervisor.run()
         finally:
@@ -119,21 +118,24 @@ class Gateway:
             self._urgent.set()
         self.sender.appended(cls)
 
-    async def _watch(self, worker: Worker) -> None:
-        """Looks how old values are; for as long as the gateway runs."""
+    async def _store(self, worker: Worker) -> None:
+        """Makes durable what came together meanwhile, and looks how old values are; for as long as the
+        gateway runs."""
+        due = clock.monotonic_ms() + self._sync_ms
         while True:
-            await clock.sleep_ms(_LOOK_MS)
+            try:
+                await clock.wait_for_ms(
+                    self._urgent.wait(), min(max(due - clock.monotonic_ms(), 0), _LOOK_MS)
+                )
+            except Expired:
+                pass
             for meter, its in zip(self.meters, self.supervisor.workers):  # noqa: B905 - MicroPython's zip has no strict
                 if meter.look(its):
                     self._show_one(meter, its.state, its.reason, its.since_ms)
-
-    async def _store(self, worker: Worker) -> None:
-        """Makes durable what came together meanwhile; for as long as the gateway runs."""
-        while True:
-            try:
-                await clock.wait_for_ms(self._urgent.wait(), self._sync_ms)
-            except Expired:
-                pass
+            now = clock.monotonic_ms()
+            if now < due and not self._urgent.is_set():
+                continue
+            due = now + self._sync_ms
             self._urgent.clear()
             await self.outbox.sync()
             self._synced_ms = clock.utc_ms()

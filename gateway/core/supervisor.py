@@ -74,29 +74,30 @@ class Worker:
         self._change(state, reason, level)
 
     def _change(self, state: str, reason: str, level: str) -> bool:
+        """Whether that was logged."""
         if (state, reason) == (self.state, self.reason):
             return False
         if state != self.state:
             self.since_ms = clock.utc_ms()
         self.state = state
         self.reason = reason
-        self._tell(level, "%s: %s" % (self.name, state + ": " + reason if reason else state))
+        told = self._tell(level, "%s: %s" % (self.name, state + ": " + reason if reason else state))
         if self.on_change is not None:
             self.on_change()
-        return True
+        return told
 
-    def _tell(self, level: str, text: str) -> None:
-        """Log it, unless it was logged since all was well, or too much is."""
+    def _tell(self, level: str, text: str) -> bool:
+        """Log it, unless it was logged since all was well, or too much is. Whether it was."""
         now = clock.monotonic_ms()
         earned = min((now - self._lines_at) // _LINE_MS, _LINES - self._lines)
         self._lines += earned
         self._lines_at = now if self._lines == _LINES else self._lines_at + earned * _LINE_MS
         what = hash(text)
         if what in self._told or len(self._told) >= _REASONS:
-            return
+            return False
         if not self._lines:
             self._untold += 1
-            return
+            return False
         self._told.append(what)
         self._lines -= 1
         if self._untold:
@@ -105,14 +106,15 @@ class Worker:
         if not self._lines:
             text += " (it changes too often: more in 10 minutes)"
         self._log(level, text)
+        return True
 
     def _fail(self, error: Exception) -> None:
         self.failures += 1
         self.turned_ms = clock.monotonic_ms()
         state = error.state if isinstance(error, GatewayError) else "failing"
         try:
-            news = self._change(state, describe(error), "warning")
-            if news and not isinstance(error, GatewayError):
+            told = self._change(state, describe(error), "warning")
+            if told and not isinstance(error, GatewayError):
                 self._log("debug", trace(error))
         except MemoryError:
             # Words and traces take memory too; to go on without them beats ending everything.
