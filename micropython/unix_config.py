@@ -4,6 +4,7 @@ Imported once and forgotten: nothing that outlives `make` may hold on to this mo
 """
 
 import json
+import os
 
 from mqtt import MqttBroker, tls_context
 from mqtt_machine import MqttMachine
@@ -11,10 +12,9 @@ from pty_link import RATES
 from secret_file import read_file, read_secret
 
 from gateway._compat import TYPE_CHECKING
-from gateway.core.gateway import Gateway, last_will
-from gateway.core.memory_outbox import MemoryOutbox
+from gateway.core.gateway import SYNC_MS, Gateway, last_will
 from gateway.core.meter_task import MeterSettings
-from gateway.errors import ConfigurationError, FrameError
+from gateway.errors import ConfigurationError, FrameError, OutboxError
 from gateway.transmission.ids import parse_uuid
 from gateway.transmission.model import FOREIGN, KIND_NAMES, SELF_READ
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from gateway.core.outbox import Outbox
     from gateway.core.supervisor import Log
 
 # Fields with their types and defaults; None as a default: there is none, the field must be given. Those of a
@@ -37,7 +38,8 @@ _FIELDS: "dict[str, Any]" = {
     "schedule": (dict, {}),
     "reads_per_hour": (int, 3600),
     "broker": (dict, None),
-    "outbox_bytes": (int, 4096),
+    "outbox_bytes": (int, 0),
+    "outbox_dir": (str, ""),
     "commands": (dict, {}),
     "seconds": (int, 0),
     "report_seconds": (int, 60),
@@ -55,6 +57,13 @@ _BROKER_FIELDS: "dict[str, Any]" = {
     "credential_file": (str, ""),
     "allow_plain": (str, ""),
 }
+# In memory, or in a directory.
+_OUTBOX_BYTES = 4096
+_OUTBOX_DIR_BYTES = 1048576
+_SEGMENT_BYTES = 16384
+_LEAST_DIR_BYTES = 131072
+# Each sync wears the flash (docs/outbox.md).
+_SYNC_MS = 60000
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _CONSENT = "yes, without encryption"
 
@@ -189,6 +198,29 @@ def make_meter(given: "dict[str, Any]", path: str, log: "Log", problems: Problem
     return values
 
 
+def make_outbox(settings: "dict[str, Any]", log: "Log") -> "Outbox":
+    """In `outbox_dir` where there is one, else in memory; each loads its own modules only."""
+    directory, size = settings["outbox_dir"], settings["outbox_bytes"]
+    if not directory:
+        from gateway.core.memory_outbox import MemoryOutbox
+
+        return MemoryOutbox(size or _OUTBOX_BYTES)
+    from gateway.core.files import Files
+    from gateway.core.log_outbox import LogOutbox
+
+    size = size or _OUTBOX_DIR_BYTES
+    if size < _LEAST_DIR_BYTES:
+        raise ConfigurationError("outbox_bytes: in a directory, takes at least %d" % _LEAST_DIR_BYTES)
+    try:
+        os.mkdir(directory)
+    except OSError:
+        pass  # it is there, or reading it says what is wrong
+    try:
+        return LogOutbox(Files(directory), size, log, _SEGMENT_BYTES)
+    except OutboxError as error:
+        raise ConfigurationError("outbox_dir: %s" % error) from None
+
+
 def make(path: str, log: "Log") -> "tuple[Gateway, int, int]":
     """The gateway, how many seconds it is to run (0: for ever), and the seconds between reports."""
     problems = Problems()
@@ -207,9 +239,9 @@ def make(path: str, log: "Log") -> "tuple[Gateway, int, int]":
         from mep_client import make_client
 
         client, on_demand = make_client(settings, intervals_ms, problems)
-    outbox = MemoryOutbox(settings["outbox_bytes"])
+    outbox = problems.of(make_outbox, settings, log)
     commands = None
-    if settings["commands"]:
+    if settings["commands"] and outbox is not None:
         from command_config import make_commands
 
         commands = make_commands(settings["commands"], settings["name"], outbox, log, problems)
@@ -225,7 +257,8 @@ def make(path: str, log: "Log") -> "tuple[Gateway, int, int]":
         client=client,
         on_demand=on_demand,
     )
-    gateway = Gateway(name, [meter], broker, outbox, log, credential or None, adapter=adapter)
+    sync_ms = _SYNC_MS if settings["outbox_dir"] else SYNC_MS
+    gateway = Gateway(name, [meter], broker, outbox, log, credential or None, sync_ms, adapter=adapter)
     if commands is not None:
         gateway.take(commands)
     return gateway, settings["seconds"], settings["report_seconds"]

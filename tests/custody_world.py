@@ -1,7 +1,7 @@
 """A small world around the real custody machines: meters, adapters, a concentrator, brokers, a cloud.
 
-Only brokers, disks and the cloud's database are modelled; outbox, sender, receiver, ledger and formats are the
-gateway's own.
+Only brokers, disks and the cloud's database are modelled; outbox, sender, receiver, ledger and formats are
+the gateway's own.
 The world knows the truth (what meters stored, what frames were made, what may be missing because a
 fault destroyed its last copy) and checks custody against it.
 """

@@ -120,7 +120,7 @@ class Files:
         try:
             return sorted(os.listdir(self._directory))
         except OSError as error:
-            raise _failed(self._directory, "read", error) from error
+            raise _failed(self._directory, "read", error) from None
 
     def open(self, name: str, new: bool = False) -> File:
         """`new`: an empty file, made with the first write. Nothing is opened before it is used."""
@@ -132,14 +132,14 @@ class Files:
             os.remove(self._path(name))
         except OSError as error:
             if error.errno != _ENOENT:
-                raise _failed(self._path(name), "removed", error) from error
+                raise _failed(self._path(name), "removed", error) from None
         self.changed = True
 
     def rename(self, old: str, new: str) -> None:
         try:
             os.rename(self._path(old), self._path(new))
         except OSError as error:
-            raise _failed(self._path(old), "renamed", error) from error
+            raise _failed(self._path(old), "renamed", error) from None
         self.changed = True
 
     async def sync(self, files: "Sequence[File]") -> None:
@@ -154,7 +154,7 @@ class Files:
                 await call(fsync_directory, self._directory)
                 done = True
             except OSError as error:
-                raise _failed(self._directory, "synced", error) from error
+                raise _failed(self._directory, "synced", error) from None
             finally:
                 self.changed = self.changed or not done
 
