@@ -1,5 +1,5 @@
-"""The ledger on SQL against the ledger in memory: whatever two workers do, with rollbacks and restores between
-them, both say the same, byte for byte."""
+"""The ledger on SQL against the ledger in memory: whatever two workers do, with rollbacks and restores, both
+say the same, byte for byte."""
 
 import random
 import sqlite3
@@ -145,7 +145,7 @@ class Worker:
         return receipts
 
 
-@settings(max_examples=25, derandomize=True, database=None, deadline=None)
+@settings(max_examples=12, derandomize=True, database=None, deadline=None)
 @given(steps=st.lists(STEP, min_size=8, max_size=30))
 def test_the_ledger_says_the_same_on_both(steps):
     with pytest.MonkeyPatch.context() as patch:
