@@ -35,6 +35,9 @@ SUBSCRIPTIONS = ("smartMeterMessage/#", "custody/+/ask", "command/+/result", "ad
 # Receipts wait for company so long, or until so many messages are there; events and asks do not wait.
 _GATHER_MS = const(1000)
 _BATCH = const(256)
+# Where that many came and then none, an adapter has sent all it may without a receipt.
+_MANY = const(16)
+_QUIET_MS = const(50)
 _COMMANDS = const(64)
 # Nobody may fill memory with topics that he makes up.
 _MOST_TOPICS = const(1024)
@@ -181,8 +184,10 @@ class Concentrator:
         full = self._full()
         urgent = self._one(topic, payload)
         until = clock.monotonic_ms() + _GATHER_MS
-        for _ in range(_BATCH - 1):
+        for taken in range(1, _BATCH):
             left = until - clock.monotonic_ms()
+            if taken >= _MANY:
+                left = min(left, _QUIET_MS)
             if left <= 0 or (urgent and not len(arrived)):
                 break
             try:
