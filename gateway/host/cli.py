@@ -18,7 +18,7 @@ import typer
 
 from ..errors import ConfigurationError, GatewayError
 from ..simulator.command import simulate
-from . import cli_service
+from . import cli_outbox, cli_service
 
 app = typer.Typer(
     name="osgp-gateway",
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.command()(simulate)
 cli_service.add_to(app)
+cli_outbox.add_to(app)
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration (TOML).")
