@@ -105,7 +105,8 @@ async def run_board(
 ) -> list[dict]:
     """Runs the board's program, with its adapter pulled and plugged in again on the way; its reports."""
     settings = directory / "board.json"
-    settings.write_text(json.dumps(board_settings(directory, port, directory / "line")))
+    durable = {"outbox_dir": str(directory / "outbox"), "outbox_bytes": 1 << 20}
+    settings.write_text(json.dumps(board_settings(directory, port, directory / "line") | durable))
     async with board_process(application.image, HEAP, settings) as board:
         await stored(board, database, 0, enough)
         line.unplug()
