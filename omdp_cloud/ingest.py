@@ -14,7 +14,7 @@ from .custody import SqlLedgerStore
 from .decoding import MAX_PAYLOAD, Decoded, Message, decode, refused
 from .errors import ContentError, SetBackError
 from .storage import Storage
-from .writer import Outcome, Writer
+from .writer import Outcome, Row, Writer
 
 __all__ = ["Ingest", "MAX_PAYLOAD", "Message", "Report"]
 
@@ -100,19 +100,12 @@ class Ingest:
         now = self._now()
         report = Report()
         ledger = self._begin(writer, now)
-        letters = [
-            (message.topic, message.payload[:MAX_PAYLOAD], one.letter)
-            for message, one in zip(messages, decoded, strict=True)
-            if one.letter
-        ]
-        rows = [row for one in decoded for row in one.rows]
-        report.outcome = writer.store(rows, now)
-        if report.outcome.foreign:
-            letters += _foreign(messages, decoded, set(report.outcome.foreign))
-        report.dead_letters = len(letters)
-        writer.bury(letters, now)
-        for one in decoded:
-            if one.number is not None:
+        report.outcome, homeless = self._keep(writer, messages, decoded, now, report)
+        for place, one in enumerate(decoded):
+            report.ignored += one.ignored
+            if place in homeless:
+                report.refused += 1
+            elif one.number is not None:
                 ledger.frame(*one.number)
             elif one.unreadable is not None:
                 ledger.unreadable(*one.unreadable)
@@ -121,13 +114,41 @@ class Ingest:
                     report.ignored += not ledger.ask(*one.ask)
                 except FrameError:
                     report.refused += 1
-            report.ignored += one.ignored
         said = [one.status for one in decoded if one.status is not None]
         report.refused += statuses.keep(writer, said, now)
         report.receipts = ledger.finish(now)
         self._store.end()
         report.work_seconds = time.perf_counter() - began
         return report
+
+    def _keep(
+        self,
+        writer: Writer,
+        messages: Sequence[Message],
+        decoded: Sequence[Decoded],
+        now: int,
+        report: Report,
+    ) -> tuple[Outcome, set[int]]:
+        """Stores rows and dead letters; and the places of messages that found no room, of which nobody is to
+        be told that they are here."""
+        rows: list[Row] = []
+        message_of: list[int] = []
+        for place, one in enumerate(decoded):
+            rows += one.rows
+            message_of += [place] * len(one.rows)
+        outcome = writer.store(rows, now)
+        reasons = {place: one.letter for place, one in enumerate(decoded) if one.letter}
+        for row in outcome.foreign:
+            reasons[message_of[row]] = "an id in it belongs to a reading of another meter"
+        letters = [
+            (messages[place].topic, messages[place].payload[:MAX_PAYLOAD], reason)
+            for place, reason in reasons.items()
+        ]
+        places = list(reasons)
+        refused = writer.bury(letters, now)
+        report.dead_letters = len(letters) - len(refused)
+        homeless = {places[letter] for letter in refused} | {message_of[row] for row in outcome.no_room}
+        return outcome, homeless
 
     def _begin(self, writer: Writer, now: int) -> Ledger:
         """The ledger, within this transaction. Raises OutboxError before anything is looked up or written,
@@ -143,17 +164,3 @@ class Ingest:
             if row is None or row[0] != ledger.position:
                 raise OutboxError(f"the database has gone back behind position {ledger.position} of its own")
         return ledger
-
-
-def _foreign(
-    messages: Sequence[Message], decoded: Sequence[Decoded], places: set[int]
-) -> list[tuple[str, bytes, str]]:
-    """Dead letters of those who name a reading of another meter as theirs."""
-    letters = []
-    place = 0
-    for message, one in zip(messages, decoded, strict=True):
-        if any(place + at in places for at in range(len(one.rows))):
-            reason = "an id in it belongs to a reading of another meter"
-            letters.append((message.topic, message.payload[:MAX_PAYLOAD], reason))
-        place += len(one.rows)
-    return letters

@@ -87,6 +87,7 @@ dead_letter = sa.Table(
     sa.Column("topic", sa.Text, nullable=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Index("ix_dead_letter_topic", "topic"),
 )
 
 # The receiver's side of custody (gateway.transmission.ledger): which frames are stored, by their hash,

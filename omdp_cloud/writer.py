@@ -24,6 +24,11 @@ _CHUNK = 5000
 # No more ids than these are remembered between transactions.
 _MOST_KNOWN = 100_000
 
+# Nobody may fill the disk by making things up. What finds no room gets no receipt: its sender keeps it.
+MAX_METERS = 1_000_000
+MAX_LETTERS = 200_000
+MAX_LETTERS_OF_TOPIC = 10_000
+
 _name = lru_cache(1024)(registry.name)
 _number = lru_cache(1024)(registry.number)
 
@@ -63,7 +68,9 @@ class Outcome:
     stored: int = 0
     known: int = 0  # the same id with the same content: no news
     revised: int = 0  # the same id with other content
-    foreign: list[int] = field(default_factory=list)  # places of rows under an id of another meter: not taken
+    # Places of rows that are not taken: under an id of another meter; of a meter for which there is no room.
+    foreign: list[int] = field(default_factory=list)
+    no_room: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -104,8 +111,11 @@ class Writer:
         readings: list[Reading] = []
         next_id = 1 + (self.connection.scalar(sa.select(sa.func.max(schema.meter_reading.c.id))) or 0)
         for place, row in enumerate(rows):
+            meter = meters.get(row.meter)
+            if meter is None:
+                outcome.no_room.append(place)
+                continue
             content = content_hash(row.reading)
-            meter = meters[row.meter]
             key = keys.get(row.identifier)
             if key is None:
                 key = keys[row.identifier] = _Key(meter, content, 0)
@@ -130,36 +140,64 @@ class Writer:
             self._save_keys(keys)
         return outcome
 
-    def bury(self, letters: Sequence[tuple[str, bytes, str]], received_at: int) -> None:
-        """Keep (topic, payload, reason) as dead letters."""
-        if letters:
-            self.connection.execute(
-                schema.dead_letter.insert(),
-                [
-                    {"received_at": received_at, "topic": topic, "payload": payload, "reason": reason}
-                    for topic, payload, reason in letters
-                ],
-            )
+    def bury(self, letters: Sequence[tuple[str, bytes, str]], received_at: int) -> list[int]:
+        """Keep (topic, payload, reason) as dead letters; the places of those that found no room."""
+        if not letters:
+            return []
+        table = schema.dead_letter
+        count = sa.func.count()
+        highest, lowest = self.connection.execute(
+            sa.select(sa.func.max(table.c.id), sa.func.min(table.c.id))
+        ).one()
+        # No fewer than there are, and found at once.
+        there = 0 if highest is None else highest - lowest + 1
+        if there + len(letters) > MAX_LETTERS:
+            there = self.connection.scalar(sa.select(count).select_from(table)) or 0
+        of_topic: dict[str, int] = {}
+        if there + len(letters) > MAX_LETTERS_OF_TOPIC:
+            topics = {topic for topic, _, _ in letters}
+            counts = sa.select(table.c.topic, count).where(table.c.topic.in_(topics)).group_by(table.c.topic)
+            of_topic = {row[0]: row[1] for row in self.connection.execute(counts)}
+        rows: list[dict[str, Any]] = []
+        refused: list[int] = []
+        for place, (topic, payload, reason) in enumerate(letters):
+            of_topic[topic] = of_topic.get(topic, 0) + 1
+            if there + len(rows) >= MAX_LETTERS or of_topic[topic] > MAX_LETTERS_OF_TOPIC:
+                refused.append(place)
+                continue
+            rows.append({"received_at": received_at, "topic": topic, "payload": payload, "reason": reason})
+        if rows:
+            self.connection.execute(table.insert(), rows)
+        return refused
 
     def _meters(self, wanted: set[bytes], received_at: int) -> dict[bytes, int]:
-        """Ids of the meters' rows; makes those that are missing."""
+        """Ids of the meters' rows; makes those that are missing, where there is room."""
         known = self._known
-        missing = {uuid.UUID(bytes=meter) for meter in wanted if meter not in known.meters}
         table = schema.meter_individual
-        for chunk in _chunks(list(missing)):
-            self.connection.execute(
-                insert(self.connection, table).on_conflict_do_nothing(),
-                [{"meter_individual_id": meter, "first_seen": received_at} for meter in chunk],
+        missing = [uuid.UUID(bytes=meter) for meter in wanted if meter not in known.meters]
+        for chunk in _chunks(missing):
+            wanted_here = sa.select(table.c.meter_individual_id, table.c.id).where(
+                table.c.meter_individual_id.in_(chunk)
             )
-            found = self.connection.execute(
-                sa.select(table.c.meter_individual_id, table.c.id).where(
-                    table.c.meter_individual_id.in_(chunk)
+            found = {row.meter_individual_id: row.id for row in self.connection.execute(wanted_here)}
+            new = [meter for meter in chunk if meter not in found]
+            if new:
+                new = new[: max(MAX_METERS - self._highest_meter(), 0)]
+            if new:
+                self.connection.execute(
+                    insert(self.connection, table).on_conflict_do_nothing(),
+                    [{"meter_individual_id": meter, "first_seen": received_at} for meter in new],
                 )
-            )
-            known.new_meters.update((row.meter_individual_id.bytes, row.id) for row in found)
+                found.update(
+                    (row.meter_individual_id, row.id) for row in self.connection.execute(wanted_here)
+                )
+            known.new_meters.update((meter.bytes, number) for meter, number in found.items())
         ids = {**known.new_meters}
         ids.update((meter, known.meters[meter]) for meter in wanted if meter in known.meters)
         return ids
+
+    def _highest_meter(self) -> int:
+        return self.connection.scalar(sa.select(sa.func.max(schema.meter_individual.c.id))) or 0
 
     def _keys(self, identifiers: Iterable[bytes]) -> dict[bytes, _Key]:
         table = schema.reading_key

@@ -1,7 +1,6 @@
-"""The cloud's database goes back to an earlier copy while a gateway with its outbox on disk runs: what was lost
-comes back by itself, and nothing is there twice. Real processes, time at a multiple."""
+"""The cloud's database goes back to an earlier copy while a gateway with its outbox on disk runs: what was
+lost comes back by itself, and nothing is there twice. Real processes, time at a multiple."""
 
-import asyncio
 import shutil
 import sqlite3
 import time
