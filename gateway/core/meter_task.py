@@ -6,6 +6,7 @@ it would find if its own message had taken longer.
 """
 
 import asyncio
+import binascii
 
 from .. import clock
 from .._compat import TYPE_CHECKING, const
@@ -52,7 +53,7 @@ class MeterTask(Collector):
         self.identity = ""
         self.bucket = Bucket(settings.reads_per_hour)
         self.intervals_note = b"intervals/" + settings.name.encode()
-        self.scheduler = Scheduler(schedule.jobs(self._intervals()))
+        self.scheduler = Scheduler(self._jobs())
         self._note = b"identity/" + settings.name.encode()
         self._stranger = ""  # who answers in place of the meter that is expected
         self._expected = ""
@@ -162,15 +163,15 @@ class MeterTask(Collector):
         flat = unpack(note) if note is not None else ()
         return {flat[i]: flat[i + 1] for i in range(0, len(flat), 2)}
 
-    def _intervals(self) -> "dict[int, int]":
+    def _jobs(self) -> "list[Job]":
         intervals = dict(self.settings.intervals_ms or {})
         intervals.update(self.changed_intervals())
         self._follows_the_meter = model.LOAD_PROFILE not in intervals
-        return intervals
+        return schedule.jobs(intervals, binascii.crc32(self.settings.name.encode()))
 
     def reschedule(self) -> None:
         """Intervals have changed: jobs go on with theirs."""
-        jobs = schedule.jobs(self._intervals())
+        jobs = self._jobs()
         for i in range(len(jobs)):
             held = self.job(jobs[i].kind)
             if held is not None:
@@ -237,7 +238,7 @@ class MeterTask(Collector):
         if noted != identity.encode():
             self.outbox.set_note(self._note, identity.encode())
         if self.identity and self.identity != identity:
-            self.scheduler = Scheduler(schedule.jobs(self._intervals()))  # nothing of this one was read
+            self.scheduler = Scheduler(self._jobs())  # nothing of this one was read
         self.identity = identity
         if settings.meter_id is None:
             self.meter_id = ids.meter_individual_id(who.manufacturer, who.serial)

@@ -31,14 +31,23 @@ DEFAULT = (
 READS_PER_HOUR = 3600
 
 
-def jobs(intervals_ms: "Mapping[int, int] | None" = None) -> list[Job]:
-    """The jobs of one meter: the default schedule with other intervals by kind; 0 leaves a kind out."""
+# What need not come at the full hour is read up to a minute later, each meter at a time of its own: many in
+# one process do not ask all at once.
+SPREAD = (model.ALARM, model.EVENT, model.MBUS, model.SELF_READ)
+_SPREAD_MS = const(60 * 1000)
+
+
+def jobs(intervals_ms: "Mapping[int, int] | None" = None, spread: int = 0) -> list[Job]:
+    """The jobs of one meter: the default schedule with other intervals by kind; 0 leaves a kind out.
+    `spread`: a number of the meter's own."""
     changed = intervals_ms or {}
-    return [
-        Job(kind, changed.get(kind, interval), priority, offset)
-        for kind, interval, offset, priority, _ in DEFAULT
-        if changed.get(kind, interval)
-    ]
+    made = []
+    for kind, default, offset, priority, _ in DEFAULT:
+        interval = changed.get(kind, default)
+        if interval:
+            later = spread % min(interval, _SPREAD_MS) if kind in SPREAD else 0
+            made.append(Job(kind, interval, priority, offset + later))
+    return made
 
 
 def reads_in_an_hour(intervals_ms: "Mapping[int, int]") -> int:

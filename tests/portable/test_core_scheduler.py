@@ -1,5 +1,6 @@
 """The scheduler machine under a clock that the tests set: alignment, order, lateness, jumps."""
 
+import binascii
 import unittest
 
 from gateway.core import schedule
@@ -301,6 +302,18 @@ class TestSchedule(unittest.TestCase):
             [(job.kind, job.interval_ms) for job in jobs],
             [(model.PRESENT, 2 * SECOND), (model.REGISTERS, 15 * MINUTE)],
         )
+
+    def test_many_meters_do_not_ask_all_at_once(self):
+        count = [0] * 3000
+        for meter in range(300):
+            for job in schedule.jobs(spread=binascii.crc32(b"m%d" % meter)):
+                if job.kind == model.ALARM:
+                    count[job.offset_ms] += 1
+                else:
+                    self.assertTrue(job.offset_ms <= 2 * MINUTE)
+                if job.kind in (model.PRESENT, model.REGISTERS):
+                    self.assertEqual(job.offset_ms, 0)
+        self.assertTrue(max([sum(count[at : at + 100]) for at in range(2900)]) < 40)
 
     def test_the_default_is_within_what_the_guide_advises(self):
         reads = schedule.reads_in_an_hour({})
