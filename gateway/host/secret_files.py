@@ -26,6 +26,8 @@ def find_secret(name: str, base: Path) -> Path:
         for place in places:
             if os.path.exists(place):  # which, unlike Path.exists, is no error where nobody may look
                 return place
+        if os.path.isdir(base / DIRECTORY) and not os.access(base / DIRECTORY, os.X_OK):
+            return places[-1]  # where it probably is, and may not be read
     return base / Path(name).expanduser()
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.host import cli, control, control_client
+from gateway.host import cli, control, control_client, outbox_dir
 from gateway.host.notify import Notifier
 from gateway.host.watchdog import Watchdog
 from tests.brokers import free_port
@@ -318,6 +318,8 @@ def test_the_end_comes_within_5_s_whatever_hangs(place, tmp_path):
         silent.settimeout(30)
         address = meter.expect("listening on (.*)")[1]
         arguments = run(place, address, silent.getsockname()[1], tmp_path)
+        with (place / "gateway.toml").open("a") as file:
+            file.write('[outbox]\nsync = "1h"\n')
         with program(place, *arguments, **more) as running, silent.accept()[0]:
             running.expect("house: working")
             meter.process.send_signal(signal.SIGSTOP)
@@ -328,6 +330,8 @@ def test_the_end_comes_within_5_s_whatever_hangs(place, tmp_path):
             finally:
                 meter.process.send_signal(signal.SIGCONT)
     assert took < 5, f"{took:.1f} s"
+    with outbox_dir.opened(outbox_dir.outbox_dir(tmp_path, "cellar"), 1 << 20) as kept:
+        assert len(kept.meters()) == 1  # what nobody has taken was synced at the end
 
 
 @pytest.mark.parametrize("hung", ["meter house", "broker", "outbox", ""])
