@@ -7,6 +7,7 @@
 #              the database is compared with what the meters know (docs/testing.md); REPORT=FILE for JSON
 # make many    METERS virtual meters over TCP, read by one gateway for MINUTES; tells processor time, memory and lateness
 # make roles   a board and a Linux gateway as adapters of one concentrator, and all else about roles
+# make backlog  the broker is away for DAYS at the default schedule: memory meanwhile, and how all arrives afterwards
 # make check   style, types, arrows, and mpy-cross over every portable file
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,6 +16,7 @@ SEED ?= 1
 COUNT ?= 1000000
 ONLY ?=
 RUNS ?= 200
+DAYS ?= 7
 PORT ?= mep
 SECURITY ?= digest
 FAULT ?= corrupt=1%
@@ -26,7 +28,7 @@ METERS ?= 200
 MINUTES ?= 5
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz noise chaos many roles check format clean
+.PHONY: backlog demo test fuzz noise chaos many roles check format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/osgp-gateway demo --seconds $(SECONDS)
@@ -51,6 +53,9 @@ many: $(VENV)/.test
 roles: $(VENV)/.test
 	$(BIN)/python -m pytest -p tests.firmware.conftest tests/roles/whole_way.py tests/host/test_roles.py tests/host/test_roles_rights.py \
 	  tests/host/test_config_roles.py tests/portable/test_core_concentrator.py
+
+backlog: $(VENV)/.test
+	$(BIN)/python -m tests.backlog.run --days $(DAYS)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
