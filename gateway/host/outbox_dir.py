@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .._compat import fsync_directory
 from ..core.files import Files
 from ..core.log_outbox import LogOutbox
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, OutboxError
 from .logs import log
 from .tls_memory import state_dir
 
@@ -18,6 +19,7 @@ _LOCK = "lock"
 # Receipted frames are kept for a receiver that is restored from a backup.
 _KEEP_S = 7 * 86400
 _SEGMENT_BYTES = 256 * 1024
+_LONGEST_SEGMENT = 2 * 1024 * 1024
 
 
 def outbox_dir(state: Path | None, gateway: str) -> Path:
@@ -30,7 +32,7 @@ def opened(directory: Path, size: int) -> Iterator[LogOutbox]:
     """The outbox in `directory`, of at most `size` bytes; closed, but not synced, at the end. Raises
     ConfigurationError when it can't be used, or another process uses it."""
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make(directory)
         lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise ConfigurationError(
@@ -39,13 +41,30 @@ def opened(directory: Path, size: int) -> Iterator[LogOutbox]:
         ) from None
     try:
         _take(lock, directory)
-        box = LogOutbox(Files(str(directory)), size, log, min(_SEGMENT_BYTES, size // 16), _KEEP_S)
+        box = _open(directory, size)
         try:
             yield box
         finally:
             box.close()
     finally:
         os.close(lock)
+
+
+def _open(directory: Path, size: int) -> LogOutbox:
+    # A backlog costs memory for each segment: a large outbox has larger ones.
+    segment = min(max(_SEGMENT_BYTES, size // 1024), _LONGEST_SEGMENT, size // 16)
+    try:
+        return LogOutbox(Files(str(directory)), size, log, segment, _KEEP_S)
+    except OutboxError as error:
+        raise ConfigurationError(f"{directory}: the outbox can't be opened: {error}") from None
+
+
+def _make(directory: Path) -> None:
+    """With all that leads there; it survives a loss of power right after."""
+    if not directory.is_dir():
+        _make(directory.parent)
+        directory.mkdir(exist_ok=True, mode=0o700)
+        fsync_directory(str(directory.parent))
 
 
 def _take(lock: int, directory: Path) -> None:
