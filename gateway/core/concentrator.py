@@ -45,6 +45,7 @@ _MAX_STATUS = const(8192)
 _MAX_PAYLOAD = const(262144)  # of JSON; the cloud takes no more either
 _MAX_TOPIC = const(1024)
 _MOST_TOLD = const(64)
+_TELL_AGAIN_MS = const(86400000)
 _NOTE_MS = const(60000)
 _NOTED_S = const(3600)
 _NOTES = b"forwarded/"
@@ -99,6 +100,7 @@ class Concentrator:
         self._heard: set[bytes] = set()  # meters whose adapters have shown a key
         self._strangers: dict[bytes, int] = {}  # when frames of a meter first came from one (monotonic)
         self._told: set[str] = set()
+        self._told_since = clock.monotonic_ms()
         self._topics: set[str] = set()
         self._commands = Queue(_COMMANDS)
 
@@ -138,7 +140,7 @@ class Concentrator:
             "strangers": strangers + (receiver.strangers if receiver is not None else 0),
             "full": full + (receiver.full if receiver is not None else 0),
             "lost": self.lost,
-            "dropped": self._broker.dropped,
+            "dropped": self._broker.dropped + self._sender.passing.dropped,
         }
 
     def _ready(self) -> Receiver:
@@ -337,8 +339,12 @@ class Concentrator:
             await self._broker.publish(topic, payload)
 
     def _note(self) -> None:
-        """Each hour, of each meter, a moment at which all that had come of it has its receipt: when the
-        cloud's storage goes back, adapters have to offer again only what came after one."""
+        """What is done now and then. Each hour, of each meter, a moment is noted at which all that had come
+        of it has its receipt: when the cloud's storage goes back, adapters have to offer again only what came
+        after one."""
+        if clock.monotonic_ms() - self._told_since > _TELL_AGAIN_MS:
+            self._told_since = clock.monotonic_ms()
+            self._told = set()
         now = clock.utc_ms() // 1000
         for meter in self._heard:
             notes = horizon.read_notes(self._outbox, _NOTES + meter)
@@ -351,7 +357,7 @@ class Concentrator:
         self._tell("a message on %r is refused: %s" % (topic[:128], why))
 
     def _tell(self, text: str, level: str = "warning") -> None:
-        """Log it, once."""
+        """Log it, once a day."""
         if text not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add(text)
             self._log(level, "local broker: %s" % text)
