@@ -82,6 +82,12 @@ def access_to(section: config.MeterSection, state: Path | None) -> MeterAccess:
 
 def _meter(section: config.MeterSection, access: MeterAccess, stale_after: int) -> MeterSettings:
     plan = link_share.plan(section)
+    if plan.percent > 100:
+        log(
+            "warning",
+            f"{section.name}: its schedule needs {plan.percent:.0f} % of the time of its link: what comes "
+            "too late is left out (`osgp-gateway check`)",
+        )
     return MeterSettings(
         section.name,
         access.open,
