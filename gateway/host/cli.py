@@ -127,15 +127,13 @@ def read(
 ) -> None:
     """Read a meter now: over its port, or through the gateway that runs and has the port.
 
-    Instead of --port and a secret, -c FILE and --meter NAME name a meter of the configuration.
+    Without --port and a secret it is a meter of the running gateway, or of the configuration.
     """
     from . import ask
     from . import read as reading
 
     wish = reading.Wish(reading.parse_kinds(what), as_json, reading.parse_since(since))
     if port is None:
-        if config is None and meter is None:
-            raise ConfigurationError("name the meter with --port PORT, or with -c FILE and --meter NAME")
         asyncio.run(ask.read_named(wish, config, meter))
         return
     if config is not None or meter is not None:

@@ -229,7 +229,7 @@ def test_a_line_that_goes_away(files: Path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["read", "identity"], "--port PORT, or with -c FILE"),
+        (["read", "identity"], "--port PORT, or with -c"),
         (["read", "identity", "--port", "/dev/x", "--meter", "house"], "leave it out"),
         (["read", "everything", "--port", "/dev/x", "--key-file", "x"], "no reading is called everything"),
         (["read", "identity", "--port", "COM1", "--key-file", "x"], "tcp://host:port"),

@@ -217,7 +217,7 @@ def test_what_is_read_through_the_gateway_is_what_the_port_says(place, meter, se
         code, said = call("read", "load-profile", "--json", *option)
         assert code == 0, said
         assert said.splitlines()[: len(directly)] == directly
-    code, said = call("read", "identity", "present", "--meter", "house")
+    code, said = call("read", "identity", "present")
     assert code == 0 and "present of meter" in said, said
     code, said = call("read", "clock", "--meter", "attic")
     assert code == 2 and "there are: house" in said, said
