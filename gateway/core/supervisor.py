@@ -5,7 +5,7 @@ import random
 
 from .. import clock
 from .._compat import TYPE_CHECKING, const, trace
-from ..errors import GatewayError
+from ..errors import GatewayError, NoAnswer
 from .tasks import TaskGroup
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class Worker:
         earned = min((now - self._lines_at) // _LINE_MS, _LINES - self._lines)
         self._lines += earned
         self._lines_at = now if self._lines == _LINES else self._lines_at + earned * _LINE_MS
-        what = hash(text)
+        # Whoever is silent is so whatever he was asked.
+        what = hash(self.state if self.state == NoAnswer.state else text)
         if what in self._told or len(self._told) >= _REASONS:
             return False
         if not self._lines:
