@@ -1,6 +1,7 @@
 """The storage: one transaction per batch, in a database that may be locked, full, restored or deleted."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -74,7 +75,9 @@ class Storage:
             # Restored meanwhile, it has perhaps taken the commit to its grave: nobody may be told of it.
             await self._be_the_one()
             if self._log_size() > _LOG_BYTES:
-                await self._checkpoint("PASSIVE")
+                # What is committed stands, whether or not there is room to bring it home now.
+                with contextlib.suppress(StorageError):
+                    await self._checkpoint("PASSIVE")
             return done
 
     @asynccontextmanager
@@ -93,8 +96,13 @@ class Storage:
         self._engine = create_async_engine(f"sqlite+aiosqlite:///{self._file.path}")
         sa.event.listen(self._engine.sync_engine, "connect", _set_up_sqlite)
         sa.event.listen(self._engine.sync_engine, "begin", _begin)
-        await self._transaction(lambda writer: schema.prepare(writer.connection))
-        await self._checkpoint("TRUNCATE")
+        try:
+            await self._transaction(lambda writer: schema.prepare(writer.connection))
+            await self._checkpoint("TRUNCATE")
+        except BaseException:
+            # Whatever file lies there when it is tried again may be another one.
+            await self._dispose()
+            raise
 
     def _opened(self) -> AsyncEngine:
         if self._engine is None:
@@ -190,6 +198,7 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         "synchronous=FULL",
         "foreign_keys=ON",
         "wal_autocheckpoint=0",
+        f"journal_size_limit={_LOG_BYTES // 2}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
