@@ -234,6 +234,21 @@ class TestTaking(Bench):
         self.run_bench(script)
         self.assertEqual(self.task.asked, [("test",)])
 
+    def test_a_meter_that_is_replaced_meanwhile(self):
+        async def script():
+            self.task.hold.clear()
+            await self.say(command(7))
+            self.task.meter_id = OTHER
+            self.commands.look()
+            self.task.hold.set()
+            await self.clock.advance(0)
+            self.assertEqual(self.broker.published, [], "nobody waits for it at the other meter")
+            self.assertIsNone(self.outbox.note(b"command/" + OTHER))
+            self.assertEqual(await self.say(command(8)), [])
+
+        self.run_bench(script)
+        self.assertEqual(self.task.asked, [("test",)])
+
 
 class TestOnce(Bench):
     def test_a_command_that_comes_again_is_answered_again_and_not_carried_out_again(self):
@@ -346,6 +361,21 @@ class TestTime(Bench):
         self.run_bench(second, has_clock=False)
         self.assertEqual(self.task.asked, [])
 
+    def test_an_outbox_that_was_set_back_takes_old_commands_only_in_their_time(self):
+        async def first():
+            self.assertEqual(said(await self.say(command(1))), [(1, DONE)])
+            await self.clock.advance(60 * SECOND)
+
+        self.run_bench(first)
+        self.outbox = Disk()
+
+        async def second():
+            result, _ = await self.say(command(1))
+            self.assertEqual(result.status, EXPIRED)
+
+        self.run_bench(second)
+        self.assertEqual(self.task.asked, [])
+
 
 class TestConnection(Bench):
     def test_a_result_waits_for_a_connection(self):
@@ -403,6 +433,7 @@ class TestHostile(Bench):
             good[:-1],
             good + b"\0",
             good * 100,
+            command(9, 99, (bytes(commands.MAX_COMMAND),)),
             bytes(8000),
             Command(9, NOW, NOW + 60, b"", SELF_TEST, ()).encode(foreign, METER),
             Command(9, NOW, NOW + 60, b"", SELF_TEST, ()).encode(KEY, OTHER),
@@ -424,7 +455,13 @@ class TestHostile(Bench):
     def test_a_flood_costs_little_and_passes(self):
         forged = command(1)[:-1] + b"\0"
 
+        foreign = Command(1, NOW, NOW + 60, b"", SELF_TEST, ()).encode(command_key(b"another"), METER)
+
         async def script():
+            for _ in range(1000):
+                self.broker.deliver(topics.command(METER), foreign)
+            await self.clock.advance(0)
+            self.assertEqual(self.looked, 0)
             for _ in range(1000):
                 self.broker.deliver(topics.command(METER), forged)
             await self.clock.advance(0)
@@ -448,7 +485,7 @@ class TestHostile(Bench):
             self.run_bench(script)
         finally:
             commands.decode = real
-        self.assertEqual(self.commands.ignored, 1100)
+        self.assertEqual(self.commands.ignored, 2100)
 
     def test_no_more_than_a_few_at_a_time(self):
         async def script():
