@@ -17,7 +17,9 @@ from gateway.simulator.generations import generation
 from gateway.transmission import ids, model
 from tests.expected_readings import Expected
 
-# A thing that was gone from the meter sooner than this (seconds) need not have been read.
+from .times import BEGIN_MS
+
+# Seconds, from the run's begin at the earliest: what was gone from the meter sooner need not have been read.
 HELD_S = 20 * 3600
 
 # What the reader says of its way to a thing, not of the thing itself.
@@ -29,6 +31,8 @@ _STORED = {
     "self-read": model.SELF_READ,
     "telegram": model.MBUS,
 }
+# What has no id that follows from the truth.
+_BY_CONTENT = ("outage", "self-read", "telegram")
 KINDS = (*_STORED, "alarm", "registers", "present")
 
 _ROWS = """
@@ -215,9 +219,16 @@ class Judge:
         return _content_key(kind, time, values)
 
     def outstanding(self, database: Database) -> int:
-        """How many of the intervals and events that must be there are not."""
+        """How many of those that must be there are not."""
         there = database.identifiers(self.meter)
-        return sum(len(self._must[kind] - there) for kind in ("interval", "event"))
+        left = sum(len(self._must[kind] - there) for kind in ("interval", "event"))
+        if left:
+            return left  # the others are looked up with more effort
+        rows = database.rows(self.meter, (model.SELF_READ, model.EVENT, model.MBUS))
+        found = {
+            _content_key(kind, row.time, row.values) for row in rows if (kind := _kind_of(row)) in _BY_CONTENT
+        }
+        return sum(len(self._must[kind] - found) for kind in _BY_CONTENT)
 
     def judge(self, database: Database) -> dict[str, Verdict]:
         verdicts = {}
@@ -442,7 +453,7 @@ def _soon_gone(
         }
         capacity = capacities[log or kind]
         for place, nth in enumerate(members):
-            begin = _seconds(entries[nth][stamp])
+            begin = max(_seconds(entries[nth][stamp]), BEGIN_MS // 1000)
             if nth in there:
                 held[nth] = max(held[nth], float(1 << 40))
                 continue

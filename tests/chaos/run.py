@@ -7,10 +7,12 @@ import argparse
 import asyncio
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Coroutine
 from pathlib import Path
 from random import Random
 
@@ -178,6 +180,14 @@ async def play(
     return run
 
 
+async def _until_told(work: Coroutine) -> Run:
+    """Who is told to end takes all processes along."""
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await task
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="chaos")
     parser.add_argument("--seed", type=int, default=1)
@@ -194,13 +204,15 @@ def main() -> int:
     names = tuple(meter["name"] for meter in METERS)
     directory = arguments.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     directory.mkdir(parents=True, exist_ok=True)
+    if any(directory.iterdir()):
+        parser.error(f"{directory} is not empty: what another run left there would be judged as well")
     begun = time.monotonic()
 
     def say(text: str) -> None:
         print(f"{time.monotonic() - begun:7.1f} s  {text}", flush=True)
 
     stage = Stage(directory, arguments.seed, arguments.days, arguments.scale, arguments.pace, names)
-    run = asyncio.run(play(stage, arguments.faults, kinds, say=say))
+    run = asyncio.run(_until_told(play(stage, arguments.faults, kinds, say=say)))
     print(run.report())
     if arguments.report:
         arguments.report.write_text(json.dumps(run.document(), indent=1))

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,12 +22,9 @@ from tests.mosquitto import Mosquitto
 from .life import of_meter
 from .meters import KEY, PASSWORD
 from .proxy import Proxy
-from .times import World
+from .times import BEGIN_MS, World
 
 ROOT = Path(__file__).parents[2]
-# Summer time begins within, and a month ends.
-BEGIN_MS = int(datetime(2024, 3, 10, 6, tzinfo=UTC).timestamp()) * 1000
-
 # South is an adapter; north reads meters of its own and is its concentrator.
 CONCENTRATOR, ADAPTER = "north", "south"
 

@@ -7,6 +7,10 @@ process (line time-outs, patience, pauses between attempts) at `pace`.
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+# Summer time begins within a month, and a month ends.
+BEGIN_MS = int(datetime(2024, 3, 10, 6, tzinfo=UTC).timestamp()) * 1000
 
 
 @dataclass(frozen=True)
