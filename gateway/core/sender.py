@@ -71,7 +71,7 @@ class Sender:
         self._stale: set[str] = set()  # topics whose status is not published on this connection
         self._shown_ms: dict[str, int] = {}  # monotonic
         self._draining = False
-        self._refused = ""  # what the broker grants no right to
+        self._refused: dict[str, str] = {}  # why topics are not heard, on this connection
         self._takers: dict[str, Callable[[bytes], None]] = {}
         self._unheard: set[str] = set()  # topics not yet subscribed to on this connection
         self._lasting: list[tuple[str, bytes, Callable[[], None] | None]] = []  # on the way
@@ -131,7 +131,7 @@ class Sender:
             self._subscribed = set()
             self._stale = set(self._statuses)
             self._unheard = set(self._takers)
-            self._refused = ""
+            self._refused = {}
             self.custody.connected()
             self._tell(worker)
             async with TaskGroup() as group:
@@ -180,12 +180,17 @@ class Sender:
             await self._broker.subscribe(topic)
         except BrokerError as error:
             # A lost connection is found out by who waits for messages; this may be a right that is missing.
-            self._refused = str(error)
-            self._tell(worker)
+            self._refused[topic] = str(error)
+        else:
+            if self._refused.pop(topic, None) is not None:
+                # The broker was busy, or the right is there now: perhaps those of the others, too.
+                self._unheard.update(self._refused)
+        self._tell(worker)
 
     def _tell(self, worker: "Worker") -> None:
         """That the connection works, and what a person has to know all the same."""
-        text = "; ".join([one for one in (self._refused, self._broker.concern()) if one])
+        refused = self._refused[min(self._refused)] if self._refused else ""
+        text = "; ".join([one for one in (refused, self._broker.concern()) if one])
         if (worker.state, worker.reason) != ("working", text):
             worker.report("working", text, "warning" if text else "info")
 
@@ -275,6 +280,8 @@ class Sender:
                 patience = min(2 * patience, _MOST_PATIENCE_MS)
                 self.custody.stalled()
             self._tell(worker)
+            if self._refused:
+                self._unheard.add(min(self._refused))
             if clock.monotonic_ms() - checked >= _CHECK_MS:
                 checked = clock.monotonic_ms()
                 self.custody.check()

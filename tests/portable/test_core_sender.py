@@ -319,6 +319,10 @@ class TestOtherTopics(Bench):
             await self.clock.until(lambda: not self.pending(), MINUTE)
             self.assertEqual((worker.state, worker.failures), ("working", 0))
             self.assertEqual(worker.reason, "refused the subscription to " + topic)
+            self.broker.forbids = ()
+            await self.clock.advance(MINUTE)
+            self.assertEqual((worker.state, worker.reason), ("working", ""))
+            self.assertIn(topic, self.broker.subscribed)
 
         self.run_bench(script)
 
