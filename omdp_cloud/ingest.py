@@ -1,5 +1,6 @@
 """Ingress: messages become rows, revisions, dead letters and receipts, one transaction per batch."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,8 @@ from .storage import Storage
 from .writer import Outcome, Row, Writer
 
 __all__ = ["Ingest", "MAX_PAYLOAD", "Message", "Report"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -73,6 +76,8 @@ class Ingest:
         except (SetBackError, OutboxError) as error:
             # Restored beneath us. A new ledger finds out what that means.
             report.set_back += 1
+            if isinstance(error, OutboxError):
+                log.warning("the database was restored, replaced or deleted: %s", error)
             if not again:
                 raise SetBackError(str(error)) from None
         except ContentError as error:

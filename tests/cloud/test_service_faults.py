@@ -132,7 +132,7 @@ async def test_a_broker_that_loses_all_it_holds(cloud: Cloud):
     assert cloud.said("trying again, and what is published waits there") == 1
 
 
-@pytest.mark.parametrize("how", ["copied over", "moved into place", "deleted"])
+@pytest.mark.parametrize("how", ["copied over", "moved into place", "deleted", "restored by SQLite"])
 async def test_a_database_set_back_beneath_the_running_cloud(cloud: Cloud, how: str):
     async with cloud.sender() as sender:
         sender.make(40)
@@ -144,6 +144,12 @@ async def test_a_database_set_back_beneath_the_running_cloud(cloud: Cloud, how: 
             shutil.copyfile(backup, cloud.database)
         elif how == "moved into place":
             backup.rename(cloud.database)
+        elif how == "restored by SQLite":
+            with (
+                closing(sqlite3.connect(backup)) as source,
+                closing(sqlite3.connect(cloud.database)) as target,
+            ):
+                source.backup(target)
         else:
             cloud.database.unlink()
         sender.make(3)
