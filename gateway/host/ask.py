@@ -64,16 +64,16 @@ async def read_port(wish: reading.Wish, port: str, access: Callable[[], MeterAcc
 async def read_named(wish: reading.Wish, configuration: Path | None, meter: str | None) -> None:
     """A meter of the configuration, through its gateway if that runs; or of a gateway that runs."""
     async with running(configuration) as found:
-        if not found and configuration is None:
-            raise ConfigurationError(
-                "no gateway runs here, as far as can be seen: name the meter with --port PORT, or with -c "
-                "FILE and --meter NAME"
-            )
         if found:
             one = the_one(found)
             name = _chosen(meter, list(await one.meters()))
             await reading.read_from(_ThroughGateway(one, name), wish)
             return
+    if configuration is None:
+        raise ConfigurationError(
+            "no gateway runs here, as far as can be seen: name the meter with --port PORT, or with -c FILE "
+            "and --meter NAME"
+        )
     from . import config, service
 
     settings = config.load(configuration)

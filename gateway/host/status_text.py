@@ -12,7 +12,15 @@ _ADVICE = {
     "key-refused": "Put the right one into its file, and where systemd hands it out, restart: systemctl "
     "restart osgp-gateway",
 }
+_NOT_TAKEN = {
+    "strangers": "of adapters without a credential: see docs/roles.md",
+    "refused": "could not be understood",
+    "full": "found no room, and stay with their adapters",
+    "lost": "found no room, and are lost",
+    "dropped": "came faster than they could be taken",
+}
 _MIB = 1 << 20
+_NONE = {"reason": ""}
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 Status = dict[str, Any]
@@ -22,9 +30,11 @@ def headline(status: Status) -> str:
     """One line: what is not as it should be, and what waits."""
     meters, broker = status["meters"], status["broker"]
     well = [meter for meter in meters if meter["state"] in ("working", "idle")]
-    parts = [f"{len(well)} of {len(meters)} meters well"]
+    parts = [f"{len(well)} of {_count(len(meters), 'meter')} well"] if meters else []
     parts += [f"{meter['name']}: {meter['state']}" for meter in meters if meter not in well]
     parts.append(f"broker: {broker['state']}")
+    if "local" in status:
+        parts.append(f"local broker: {status['local']['state']}")
     parts.append(_waiting(status))
     if status["outbox"]["state"] == "failing":
         parts.append(f"storage fails: {status['outbox']['reason']}")
@@ -39,14 +49,25 @@ def page(status: Status) -> Iterator[str]:
     yield f"gateway {status['gateway']}{started}"
     if "healthy" in status:
         yield "  all is well" if status["healthy"] else "  not all is well:"
+        reasons = [
+            one["reason"]
+            for one in (*status["meters"], status["broker"], status["outbox"], status.get("local", _NONE))
+        ]
         for problem in status["problems"]:
-            yield f"    {problem}"
+            if not any(reason and reason in problem for reason in reasons):  # which is told below
+                yield f"    {problem}"
     for meter in status["meters"]:
         yield ""
         yield from _meter(meter, now)
     yield ""
     yield from _broker(status["broker"], now, status["monotonicMs"])
     yield from _outbox(status, now)
+    if "local" in status:
+        yield from _local(status["local"], now)
+    if "commands" in status:
+        commands = status["commands"]
+        taken, ignored = commands["taken"], commands["ignored"]
+        yield f"commands: {taken} taken, {commands['running']} running, {ignored} ignored"
 
 
 def span(ms: int) -> str:
@@ -65,7 +86,7 @@ def span(ms: int) -> str:
 def _state(one: Status, now: int) -> str:
     """State, since when, and why, with what to do."""
     text = f"{one['state']} for {span(now - one['sinceMs'])}"
-    return text + (f", tried again {one['failures']} times" if one["failures"] else "")
+    return text + (f", tried again {_count(one['failures'], 'time')}" if one["failures"] else "")
 
 
 def _why(one: Status, indent: str) -> Iterator[str]:
@@ -100,7 +121,7 @@ def _kind(kind: Status, now: int) -> str:
     if kind.get("staleMs") is not None:
         text += f"; STALE since {_time(kind['staleMs'])}"
     if kind["missed"]:
-        text += f"; {kind['missed']} times too late"
+        text += f"; {_count(kind['missed'], 'time')} too late"
     if kind["problem"]:
         text += f"; {kind['problem']}"
     return text
@@ -111,7 +132,8 @@ def _broker(broker: Status, now: int, monotonic: int) -> Iterator[str]:
     yield from _why(broker, "  ")
     acknowledged = broker.get("acknowledgedAtMs")
     if acknowledged is not None:
-        yield f"  took {broker['published']} frames, the last message {span(monotonic - acknowledged)} ago"
+        ago = span(monotonic - acknowledged)
+        yield f"  took {_count(broker['published'], 'frame')}, the last message {ago} ago"
     ends = broker.get("certificateMs")
     if ends is not None:
         yield f"  its certificate is good until {_time(ends)}"
@@ -124,9 +146,20 @@ def _outbox(status: Status, now: int) -> Iterator[str]:
     used, capacity = outbox["usedBytes"], outbox["capacityBytes"]
     yield f"  {_waiting(status)}; {_mebibytes(used)} of {_mebibytes(capacity)} MiB used"
     if outbox["droppedFrames"]:
-        yield f"  {outbox['droppedFrames']} frames of present values gave way to newer ones"
+        yield f"  {_count(outbox['droppedFrames'], 'frame')} of present values gave way to newer ones"
     if outbox["damagedFiles"]:
-        yield f"  {outbox['damagedFiles']} damaged files were set aside: see docs/outbox.md"
+        were = "was" if outbox["damagedFiles"] == 1 else "were"
+        yield f"  {_count(outbox['damagedFiles'], 'damaged file')} {were} set aside: see docs/outbox.md"
+
+
+def _local(local: Status, now: int) -> Iterator[str]:
+    yield f"local broker: {_state(local, now)}"
+    yield from _why(local, "  ")
+    meters, frames = _count(local["meters"], "meter"), _count(local["frames"], "frame")
+    yield f"  serves adapters of {meters}, took {frames} of them"
+    for field, words in _NOT_TAKEN.items():
+        if local[field]:
+            yield f"  {_count(local[field], 'message')} {words}"
 
 
 def _waiting(status: Status) -> str:
@@ -136,10 +169,14 @@ def _waiting(status: Status) -> str:
     if not outbox["waiting"] or frames == 0:
         return "nothing waits to be sent"
     if frames is None:
-        return f"something of {outbox['waiting']} meters waits to be sent"
+        return f"something of {_count(outbox['waiting'], 'meter')} waits to be sent"
     oldest = outbox.get("oldestMs")
     since = "" if oldest is None else f", the oldest for {span(status['nowMs'] - oldest)}"
-    return f"{frames} frames wait to be sent{since}"
+    return f"{_count(frames, 'frame')} {'waits' if frames == 1 else 'wait'} to be sent{since}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _seconds(ms: int) -> str:

@@ -87,7 +87,7 @@ def _signs(status: Status, sync_ms: int) -> dict[str, tuple[int | None, int]]:
     itself besides."""
     signs: dict[str, tuple[int | None, int]] = {}
     for meter in status["meters"]:
-        sign = max(meter["turnedAtMs"], meter.get("answeredAtMs") or 0)
+        sign = max(meter["turnedAtMs"], meter["answeredAtMs"] or 0)
         signs[f"meter {meter['name']}"] = None if meter["state"] == "ended" else sign, 0
     broker, outbox = status["broker"], status["outbox"]
     resting = broker["state"] == "working" and not outbox["waiting"]
@@ -95,4 +95,8 @@ def _signs(status: Status, sync_ms: int) -> dict[str, tuple[int | None, int]]:
     if "local" in status:
         signs["local broker"] = status["local"]["turnedAtMs"], _ADAPTERS_MS
     signs["outbox"] = outbox["turnedAtMs"], sync_ms
+    local = status.get("local")
+    if local is not None:  # it waits for adapters, which may be silent
+        at_work = local["state"] in ("working", "full")
+        signs["local broker"] = None if at_work else local["turnedAtMs"], 0
     return signs

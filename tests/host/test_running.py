@@ -191,7 +191,7 @@ def answers(one: socket.socket, request: bytes) -> list[dict]:
 
 
 def test_the_manager_hears_of_progress(service, manager):
-    manager.hear("STATUS=1 of 1 meters well; broker: gone")
+    manager.hear("STATUS=1 of 1 meter well; broker: gone")
     manager.all()
     manager.hear("WATCHDOG=1")
 
@@ -300,7 +300,7 @@ def test_a_publisher_that_hangs_is_not_fed_and_an_absent_meter_is(place, tmp_pat
     more |= {"RUNTIME_DIRECTORY": str(tmp_path), "OSGP_TIME": "20"}
     with program(place, *run(place, "/dev/ttyNONE", state=tmp_path), **more) as running:
         manager.hear("READY=1", 30)
-        manager.hear("STATUS=0 of 1 meters well; house: link-gone")
+        manager.hear("STATUS=0 of 1 meter well; house: link-gone")
         running.expect("broker: has stood still for more than 40 s")
         assert "house: has stood" not in running.said()
         manager.all()
