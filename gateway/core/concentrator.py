@@ -345,6 +345,7 @@ class Concentrator:
         if clock.monotonic_ms() - self._told_since > _TELL_AGAIN_MS:
             self._told_since = clock.monotonic_ms()
             self._told = set()
+            self._strangers = {}
         now = clock.utc_ms() // 1000
         for meter in self._heard:
             notes = horizon.read_notes(self._outbox, _NOTES + meter)
