@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -243,3 +245,26 @@ async def test_an_address_that_is_taken(status: dict):
             ConfigurationError, match=r"\[metrics\] listen: can't listen on .* another gateway"
         ):
             await MetricsServer("127.0.0.1", urlsplit(server.url).port, Said(status)).__aenter__()
+
+
+def names_in(text: str) -> set[str]:
+    """Names of metrics, with {a,b} written out."""
+    found = set()
+    for begin, middle, end in re.findall(r"(osgp_[a-z_]*)(?:\{([a-z_,]+)\}(_[a-z_]+))?", text):
+        found.update(begin + each + end for each in middle.split(","))
+    return found
+
+
+def test_documentation_and_alert_rules_name_the_metrics_that_there_are(status: dict):
+    local = dict.fromkeys(
+        ("frames", "readings", "relayed", "refused", "strangers", "full", "lost", "dropped"), 0
+    )
+    local |= {"state": "working", "sinceMs": NOON, "failures": 0, "meters": 1}
+    whole = status | {"local": local, "broker": status["broker"] | {"certificateMs": NOON}}
+    text = Metrics(Said(whole)).read()[1].decode()
+    known = set(re.findall(r"^(osgp_\w+)", text, re.MULTILINE))
+    root = Path(__file__).parents[2]
+    documented = names_in((root / "docs/status.md").read_text().split("| metric |")[1])
+    assert known - {"osgp_local_state_since_timestamp_seconds"} == documented - {"osgp_local_state_"}
+    rules = names_in(re.sub(r"\{[a-z]+[=!].*?\}", "", (root / "deploy/osgp-gateway.rules.yml").read_text()))
+    assert rules and rules <= known
