@@ -3,6 +3,8 @@
 import asyncio
 import json
 import signal
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,15 +128,35 @@ def ends_well(running: Program) -> None:
         assert secret not in said
 
 
-async def test_frames_flow_and_come_back_after_the_adapter_was_pulled(directory, meter, broker):
+def ask_health(url: str) -> tuple[int, dict]:
+    try:
+        with urllib.request.urlopen(url + "/health", timeout=10) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+async def test_frames_flow_and_come_back_after_the_adapter_was_pulled_and_the_meter_fell_silent(
+    directory, meter, broker
+):
     broker.start()
     watcher = await watch(broker)
-    with gateway(directory, broker.port) as running:
+    metrics = '[metrics]\nlisten = "127.0.0.1:0"\n\n[broker]'
+    with gateway(directory, broker.port, more=(("[broker]", metrics),)) as running:
+        url = (await asyncio.to_thread(running.expect, "metrics and health on (.*)"))[1]
         await frame(watcher)
+        assert await asyncio.to_thread(ask_health, url) == (200, {"healthy": True, "problems": []})
         meter.process.send_signal(signal.SIGUSR1)
         await asyncio.to_thread(running.expect, "went away.*plug it in again")
         await asyncio.to_thread(running.expect, "no such port")
+        code, said = await asyncio.to_thread(ask_health, url)
+        assert code == 503 and said["problems"][0].startswith("house: link-gone: ")
         meter.process.send_signal(signal.SIGUSR2)
+        await asyncio.to_thread(running.expect, "house: working")
+        meter.process.send_signal(signal.SIGSTOP)
+        await asyncio.to_thread(running.expect, "house: silent: .* did not answer")
+        assert (await asyncio.to_thread(ask_health, url))[0] == 503
+        meter.process.send_signal(signal.SIGCONT)
         await asyncio.to_thread(running.expect, "house: working")
         await watcher.close()
         watcher = await watch(broker)  # which has nothing of before
