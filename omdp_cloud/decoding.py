@@ -118,7 +118,7 @@ def _check(found: list[Row]) -> None:
     for _, _, reading in found:
         for value in reading.values:
             for text in (value.text, value.unit, value.prop):
-                if isinstance(text, str) and not _is_text(text):
+                if isinstance(text, str) and not (text.isprintable() or _is_text(text)):
                     raise FrameError("a text holds characters that no database can hold")
 
 

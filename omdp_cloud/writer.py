@@ -32,6 +32,19 @@ MAX_LETTERS_OF_TOPIC = 10_000
 _name = lru_cache(1024)(registry.name)
 _number = lru_cache(1024)(registry.number)
 
+_VALUE_COLUMNS = (
+    *("reading", "position", "property", "mantissa", "exponent", "text_value", "unit"),
+    *("date", "date_fraction", "date_offset"),
+)
+
+
+@lru_cache(2)
+def _insert_text(dialect: sa.Dialect) -> str:
+    """INSERT INTO property_value in the driver's own words, for tuples in the order of _VALUE_COLUMNS."""
+    statement = schema.property_value.insert().compile(dialect=dialect, column_keys=_VALUE_COLUMNS)
+    assert tuple(statement.positiontup or ()) == _VALUE_COLUMNS
+    return str(statement)
+
 
 class Row(NamedTuple):
     meter: bytes  # MeterIndividualId
@@ -214,23 +227,24 @@ class Writer:
 
     def _insert_values(self, readings: Iterable[Reading], first: int) -> None:
         rows = [
-            {
-                "reading": number,
-                "position": position,
-                "property": self._property(value.prop),
-                "mantissa": value.mantissa,
-                "exponent": value.exponent,
-                "text_value": value.text,
-                "unit": value.unit,
-                "date": None if value.date is None else value.date.seconds,
-                "date_fraction": "" if value.date is None else value.date.fraction,
-                "date_offset": None if value.date is None else value.date.offset,
-            }
+            (
+                number,
+                position,
+                self._property(value.prop),
+                value.mantissa,
+                value.exponent,
+                value.text,
+                value.unit,
+                None if value.date is None else value.date.seconds,
+                "" if value.date is None else value.date.fraction,
+                None if value.date is None else value.date.offset,
+            )
             for number, reading in enumerate(readings, first)
             for position, value in enumerate(reading.values)
         ]
         if rows:
-            self.connection.execute(schema.property_value.insert(), rows)
+            # By far the most rows there are, of types that drivers take as they are.
+            self.connection.exec_driver_sql(_insert_text(self.connection.dialect), rows)
 
     def _property(self, prop: int | str) -> int:
         property_id = prop if isinstance(prop, str) else _name(prop) or ""
