@@ -92,7 +92,7 @@ class MqttBroker(Broker):
         except Expired:
             raise BrokerError("%s does not answer; is the address right?" % where) from None
         except OSError as error:
-            raise BrokerError("%s: %s" % (where, self._advise(error))) from None
+            raise BrokerError("%s: %s" % (where, self._advise(error)), _state(error)) from None
         greeted = False
         try:
             self._machine.connect()
@@ -104,7 +104,7 @@ class MqttBroker(Broker):
             ) from None
         # ValueError is what MicroPython raises for a certificate that it does not believe.
         except (OSError, ValueError, BrokerError) as error:
-            raise BrokerError("%s: %s" % (where, self._advise(error))) from None
+            raise BrokerError("%s: %s" % (where, self._advise(error)), _state(error)) from None
         finally:
             if not greeted:
                 await _close(writer)
@@ -281,6 +281,16 @@ class MqttBroker(Broker):
         if "SSL" in text:
             return "%s; is it a TLS port?" % text
         return "%s; is the broker running there?" % text
+
+
+def _state(error: Exception) -> str:
+    """The word of docs/status.md."""
+    text = str(error)
+    if isinstance(error, ValueError) or "CERTIFICATE" in text:
+        return "untrusted"
+    if "addrinfo" in text or "-202" in text:  # the unix port's words, and lwIP's EAI_FAIL
+        return "unresolved"
+    return "refused" if "refused the connection: " in text else "gone"
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:

@@ -146,6 +146,7 @@ async def test_credentials(kind, tmp_path):
         await good.close()
         with pytest.raises(BrokerError, match=r"user name or password|not authorized") as caught:
             await client(server.port, username="board", password="wrong-one").connect()
+        assert caught.value.state == "refused"
         assert "wrong-one" not in str(caught.value)
 
 
@@ -164,8 +165,9 @@ async def test_tls_is_verified(kind, tmp_path):
         await good.connect()
         await good.publish("t", b"x" * 8000)
         await good.close()
-        with pytest.raises(BrokerError, match="check the CA file"):
+        with pytest.raises(BrokerError, match="check the CA file") as caught:
             await tls_client(server.port, Authority(), "broker.test").connect()
+        assert caught.value.state == "untrusted"
         with pytest.raises(BrokerError, match=r"certificate is for other\.test"):
             await tls_client(server.port, authority, "other.test").connect()
         with pytest.raises(BrokerError):
@@ -333,8 +335,9 @@ async def test_a_broker_that_breaks_the_protocol():
 
 
 async def test_no_broker_and_no_answer():
-    with pytest.raises(BrokerError, match="refused|Connect call failed"):
+    with pytest.raises(BrokerError, match="refused|Connect call failed") as caught:
         await client(free_port()).connect()
+    assert caught.value.state == "gone"
     server, port = await serve_badly()
     with pytest.raises(BrokerError, match="said nothing"):
         await client(port, connect_timeout_ms=300).connect()
