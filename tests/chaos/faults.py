@@ -238,7 +238,7 @@ class FullDisk(Fault):
 
 class Restore(Fault):
     name = "cloud restored from an hour-old backup"
-    weight = 3
+    weight = 6
 
     def __init__(self) -> None:
         self._at_work = False
