@@ -31,9 +31,21 @@ async def run(path: Path, recordings: Path | None = None) -> None:
     """
     notifier = Notifier()
     settings: config.Configuration | None = config.load(path)
+    old: config.Configuration | None = None
     with ending() as ended, reloading(notifier.present) as reload:
         while settings is not None:
-            settings = await _Run(path, settings, recordings, notifier).run(ended, reload)
+            try:
+                changed = await _Run(path, settings, recordings, notifier).run(ended, reload)
+            except ConfigurationError as error:
+                if old is None:
+                    raise
+                log(
+                    "error",
+                    f"the gateway goes on with the old configuration, the new one can't be used: {error}",
+                )
+                settings, old = old, None
+            else:
+                settings, old = changed, settings
     notifier.close()
 
 

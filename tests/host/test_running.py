@@ -127,7 +127,7 @@ def manager(place: Path) -> Iterator[Manager]:
 def service(place: Path, meter: Program, directly: list[str], manager: Manager) -> Iterator[Program]:
     """The gateway at work, watched by the manager; no broker is there."""
     with program(
-        place, *run(place, meter.address), **manager.environment, WATCHDOG_USEC="3000000"
+        place, *run(place, meter.address), **manager.environment, WATCHDOG_USEC="8000000"
     ) as running:
         manager.hear("READY=1", 30)
         running.expect("house: working")
@@ -217,6 +217,17 @@ def test_what_is_read_through_the_gateway_is_what_the_port_says(place, meter, se
         code, said = call("read", "load-profile", "--json", *option)
         assert code == 0, said
         assert said.splitlines()[: len(directly)] == directly
+    told: list[list[dict]] = [[], []]
+    reading = b'{"do": "read", "meter": "house", "kind": "load-profile"}'
+    asking = [
+        threading.Thread(target=lambda box=box: box.extend(answers(socket_of(place), reading)))
+        for box in told
+    ]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(30)
+    assert told[0] == told[1] and told[0][-1] == {"ok": True}  # neither was in the other's way
     code, said = call("read", "identity", "present")
     assert code == 0 and "present of meter" in said, said
     code, said = call("read", "clock", "--meter", "attic")
@@ -273,6 +284,10 @@ def test_a_reload_takes_what_is_right_and_goes_on_with_the_old_otherwise(place, 
     service.expect("goes on with the old one")
     service.expect("did you mean port")
     manager.hear("RELOADING=1")
+    manager.hear("READY=1")
+    file.write_text(right.replace('"state"', '"key"'))  # which is no directory
+    service.process.send_signal(signal.SIGHUP)
+    service.expect("goes on with the old configuration, the new one can't be used")
     manager.hear("READY=1")
     file.write_text(right + '[meter.schedule]\npresent = "7s"\n')
     service.process.send_signal(signal.SIGHUP)
