@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ctypes
 import json
+import logging
 import shutil
 import signal
 import socket
@@ -13,11 +14,15 @@ from pathlib import Path
 
 from .config import Engine
 from .errors import EngineError
+from .states import State
+
+log = logging.getLogger(__name__)
 
 START_SECONDS = 20
 # What it acknowledged is on the disk: it may be killed.
 END_SECONDS = 1.0
 _FREE_SECONDS = 5
+_AGAIN_SECONDS = 1.0
 
 # Linux: the signal that a process gets when its parent has died, killed perhaps. Found before the fork.
 _PR_SET_PDEATHSIG = 1
@@ -63,31 +68,68 @@ async def running(settings: Engine) -> AsyncIterator[int]:
     store.mkdir(parents=True, exist_ok=True)
     port = settings.port or free_port()
     await _until_free(port)
-    file = store / "nats-server.conf"
-    file.write_text(configuration(port, free_port(), store), encoding="utf-8")
-    log = store / "nats-server.log"
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            server_command(),
-            "-c",
-            str(file),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # a Ctrl-C at the terminal is for the cloud, which ends its engine last
-            preexec_fn=_end_with_parent,
-        )
+    server = _Server(port, store)
+    await server.start()
+    keeping = asyncio.create_task(server.keep())
     try:
-        await _until_listening(process, port, log)
         yield port
     finally:
-        if process.returncode is None:
-            process.terminate()
+        keeping.cancel()
+        await server.stop()
+
+
+class _Server:
+    """The process, and the one after it when it ended by itself."""
+
+    def __init__(self, port: int, store: Path) -> None:
+        self._port = port
+        self._file = store / "nats-server.conf"
+        self._log = store / "nats-server.log"
+        self._file.write_text(configuration(port, free_port(), store), encoding="utf-8")
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        with self._log.open("wb") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                server_command(),
+                "-c",
+                str(self._file),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                # A Ctrl-C at the terminal is for the cloud, which ends its engine last.
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+        try:
+            await _until_listening(self._process, self._port, self._log)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def keep(self) -> None:
+        """Until cancelled: starts it again whenever it ends."""
+        state = State(log, "nats-server", "starting it again")
+        while True:
+            if self._process is not None:
+                state.fails(f"ended with {await self._process.wait()}")
             try:
-                await asyncio.wait_for(process.wait(), END_SECONDS)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+                await self.start()
+                state.works()
+            except EngineError as error:
+                state.fails(error)
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), END_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
 
 def _end_with_parent() -> None:

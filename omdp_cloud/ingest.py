@@ -13,7 +13,7 @@ from gateway.transmission.ledger import Ledger
 from . import statuses
 from .custody import SqlLedgerStore
 from .decoding import MAX_PAYLOAD, Decoded, Message, decode, refused
-from .errors import ContentError, SetBackError
+from .errors import ContentError, SetBackError, StorageError
 from .storage import Storage
 from .writer import Outcome, Row, Writer
 
@@ -80,10 +80,13 @@ class Ingest:
                 log.warning("the database was restored, replaced or deleted: %s", error)
             if not again:
                 raise SetBackError(str(error)) from None
-        except ContentError as error:
+        except StorageError:
+            raise
+        except Exception as error:  # the database's refusal, or a fault of ours: neither may stop the others
             if not again and len(messages) == 1:
                 # It is this one. It is kept with the reason, and the others go on without it.
-                report.add(await self._write(messages, [refused(messages[0], str(error))]))
+                reason = str(error) if isinstance(error, ContentError) else f"{type(error).__name__}: {error}"
+                report.add(await self._write(messages, [refused(messages[0], reason)]))
                 return
         if again:
             await self._take(messages, decoded, report, again=False)

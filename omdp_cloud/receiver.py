@@ -19,7 +19,7 @@ from gateway.transmission import topics
 
 from .arrivals import Arrivals, Arrived
 from .config import Broker, read_secret
-from .errors import StorageError
+from .errors import CloudError
 from .ingest import Ingest, Report
 from .states import State
 
@@ -151,7 +151,7 @@ class Receiver:
         while True:
             try:
                 report = await self._ingest.take([one.message for one in batch])
-            except StorageError as error:
+            except CloudError as error:
                 self._database.fails(error)
             else:
                 self._database.works()

@@ -196,3 +196,21 @@ def interval_frame(number: int) -> bytes:
 def event_frame(number: int) -> bytes:
     event = Event(EVENT, Timestamp(1_700_000_000), 12, number, b"\x26\x01\x02\x03\x04\x05")
     return frames.encode(METER, 1, number, [event])
+
+
+async def test_a_fault_of_ours_stops_no_other_message(
+    storage: Storage, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+):
+    keep = statuses.keep
+
+    def faulty(store, said, now):
+        if any(one.state == "unheard of" for one in said):
+            raise KeyError("unheard of")
+        return keep(store, said, now)
+
+    monkeypatch.setattr(statuses, "keep", faulty)
+    batch = [message(present(1, sequence)) for sequence in range(5)]
+    batch.insert(2, status(b'{"state": "unheard of"}'))
+    report = await ingest.take(batch)
+    assert (report.outcome.stored, report.dead_letters) == (5, 1)
+    assert await rows(storage, schema.dead_letter.c.reason) == [("KeyError: 'unheard of'",)]
