@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from gateway.transmission import frames, registry, topics
+from gateway.transmission import frames, platform_json, registry, topics
 from gateway.transmission.custody import Ask, Receipt, decode
 from gateway.transmission.model import (
     EVENT,
@@ -355,3 +355,11 @@ async def test_telegrams_of_m_bus_devices_are_decoded(storage: Storage, ingest: 
         stored = {row[0]: tuple(row[1:]) for row in found}
     assert stored["OSGP_mbus_telegram"] == (None, raw)
     assert stored["WATER_volume_of_water"] == (10000, None)
+
+
+async def test_json_through_a_concentrator_is_taken_and_not_twice(storage: Storage, ingest: Ingest):
+    payload = json.dumps(json.loads((VECTORS / "reference_reading.json").read_text())["message"]).encode()
+    meter, reading = platform_json.parse(payload)
+    wrapped = [message(frames.encode(meter, 1, sequence, [reading]), meter) for sequence in (0, 1)]
+    report = await ingest.take([*wrapped, message(payload, meter, topics.READINGS)])
+    assert (report.outcome.stored, report.outcome.known, report.dead_letters) == (1, 2, 0)
