@@ -28,7 +28,7 @@ def test_they_overtake_the_backlog(firmware: str, port: str, interval_ms: int, w
                 "clear_alarm" if n // len(ALARMS) % 2 else "set_alarm", ALARMS[n % len(ALARMS)]
             )
             working.meter.supply()
-            reading = [kind for _, kind in working.task._running]
+            reading = [running[1] for running in working.task._running]
             changed.append((working.now, model.LOAD_PROFILE in reading))
         await clock.sleep_ms(within_ms)
 
