@@ -326,7 +326,7 @@ def test_a_publisher_that_hangs_is_not_fed_and_an_absent_meter_is(place, tmp_pat
 
 
 def test_the_end_comes_within_5_s_whatever_hangs(place, tmp_path):
-    """A meter that is stopped in the middle, and a broker that takes the connection and says nothing."""
+    """A meter that is stopped in the middle, and a broker that acknowledges nothing."""
     line = ("--key-file", place / "key", "--baud", "fast")
     with socket.create_server(("127.0.0.1", 0)) as silent, program(place, "simulate", *line) as meter:
         more = {"OSGP_TIME": "1", "RUNTIME_DIRECTORY": str(tmp_path)}
@@ -335,7 +335,10 @@ def test_the_end_comes_within_5_s_whatever_hangs(place, tmp_path):
         arguments = run(place, address, silent.getsockname()[1], tmp_path)
         with (place / "gateway.toml").open("a") as file:
             file.write('[outbox]\nsync = "1h"\n')
-        with program(place, *arguments, **more) as running, silent.accept()[0]:
+        with program(place, *arguments, **more) as running, silent.accept()[0] as connection:
+            connection.recv(4096)
+            connection.sendall(b"\x20\x02\x00\x00")  # connected; and never a word more
+            running.expect("broker: working")
             running.expect("house: working")
             meter.process.send_signal(signal.SIGSTOP)
             try:
