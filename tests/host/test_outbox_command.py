@@ -14,8 +14,10 @@ from gateway.errors import ConfigurationError, OutboxError
 from gateway.host import outbox_command
 from gateway.transmission import envelope
 from tests.interpreter import ROOT, micropython
+from tests.memory_broker import MemoryBroker
 
 METER = b"meter-number-one"
+A_METER = '[[meter]]\nname = "m"\nport = "/dev/null"\nkey_file = "key"\n'
 METER_ID = "6d657465-722d-6e75-6d62-65722d6f6e65"
 EVENTS, PROFILE, REGISTERS, PRESENT = range(4)
 BOARD = """
@@ -123,3 +125,37 @@ def test_wrong_usage_is_told(tmp_path: Path):
             outbox_command.place(directory, file)
     with pytest.raises(ConfigurationError):
         outbox_command.replay(tmp_path, None, None, 1)
+
+
+def at_a_broker(directory: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[MemoryBroker, Path]:
+    """The broker, and a configuration that names it."""
+    broker = MemoryBroker()
+    monkeypatch.setattr(outbox_command, "_broker", lambda section, name: broker)
+    (directory / "key").write_text("0123456789abcdef0123")
+    (directory / "key").chmod(0o600)
+    file = directory / "gateway.toml"
+    file.write_text('[gateway]\nid = "g"\n[broker]\nurl = "mqtt://127.0.0.1"\ncustody = "broker"\n' + A_METER)
+    return broker, file
+
+
+def test_pending_frames_are_sent_and_the_receipts_noted(
+    box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    broker, file = at_a_broker(tmp_path, monkeypatch)
+    outbox_command.replay(box, file, None, 20)
+    sent = {payload for topic, payload, _ in broker.published if topic.endswith("/compact")}
+    assert len(sent) == 270
+    (meter,) = outbox_command.inspect(box)["meters"]
+    assert all(one["pending"] == 0 for one in meter["classes"].values())
+    # Nothing is sent a second time.
+    broker.published.clear()
+    outbox_command.replay(box, file, None, 20)
+    assert broker.published == []
+
+
+def test_frames_without_a_receipt_stay(box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    broker, file = at_a_broker(tmp_path, monkeypatch)
+    broker.mute = True
+    with pytest.raises(OutboxError, match="270 of 270"):
+        outbox_command.replay(box, file, None, 1)
+    assert sum(one["pending"] for one in outbox_command.inspect(box)["files"]) == 270

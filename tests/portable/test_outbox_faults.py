@@ -1,6 +1,7 @@
 """The durable outbox on storage that fails, fills up, is spoiled, or is not given the time to end."""
 
 import asyncio
+import random
 import unittest
 
 from gateway import clock
@@ -442,3 +443,47 @@ class Numbers(unittest.TestCase):
         box.append_foreign(METER, REGISTERS, 99, 0, b"other bytes")
         sync(box)
         self.assertEqual(opened(disk).runs(METER, REGISTERS, 99), [(0, 0)])
+
+
+class Nonsense(unittest.TestCase):
+    def test_no_file_however_spoiled_ends_an_opening(self):
+        disk = Disk()
+        box = opened(disk)
+        for cls in (EVENTS, PROFILE, REGISTERS, PRESENT):
+            fill(box, cls, 40)
+        box.set_note(b"cursor/profile/" + METER, b"1")
+        box.forget(METER, PROFILE, box.epoch, 0, 10)
+        sync(box)
+        known = set(frames(box, PROFILE))
+        random.seed(3)
+        for _ in range(120):
+            other = disk.copy()
+            for name in sorted(other.names):
+                data = bytearray(other.names[name].data)
+                for _ in range(random.randrange(4)):
+                    at = random.randrange(len(data))
+                    how = random.randrange(4)
+                    if how == 0:
+                        data[at] = random.randrange(256)
+                    elif how == 1:
+                        data = data[:at]
+                    elif how == 2:
+                        data[at : at + 20] = bytes(min(20, len(data) - at))
+                    else:
+                        data = data[:at] + data[at // 2 : at] + data[at:]
+                    data = data or bytearray(1)
+                other.names[name].data = bytes(data)
+            again = opened(other)
+            found = []
+            for _ in range(100):
+                try:
+                    found = frames(again, PROFILE)
+                    break
+                except OutboxError:
+                    pass
+            # What was receipted may be offered again where the journal is gone.
+            allowed = known.union([(box.epoch, i) for i in range(11)])
+            self.assertEqual([one for one in found if one not in allowed], [])
+            fill(again, PROFILE, 5)
+            sync(again)
+            self.assertTrue(len(frames(opened(other), PROFILE)) >= 5)
