@@ -25,7 +25,7 @@ class MeterSettings:
     midnight, UTC) in which its port is left alone; None: it never is. `client`: what the
     meter alerts; None: nobody, and what alerts would tell is polled. `on_demand`: has the meter ask its M-Bus
     devices; None: what it has of them is read. `stale_after`: how many intervals without a reading make a
-    kind stale.
+    kind stale. `place`: among the meters of a process, which ask one after the other.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class MeterSettings:
         client: "Client | None" = None,
         on_demand: "OnDemand | None" = None,
         stale_after: int = 3,
+        place: int = 0,
     ) -> None:
         self.name = name
         self.open_meter = open_meter
@@ -51,6 +52,7 @@ class MeterSettings:
         self.client = client
         self.on_demand = on_demand
         self.stale_after = stale_after
+        self.place = place
 
     def idle_ms(self, now_ms: int) -> int:
         """How much longer the port is left alone; 0 when it is not."""

@@ -6,7 +6,6 @@ it would find if its own message had taken longer.
 """
 
 import asyncio
-import binascii
 
 from .. import clock
 from .._compat import TYPE_CHECKING, const
@@ -168,7 +167,7 @@ class MeterTask(Collector):
         intervals = dict(self.settings.intervals_ms or {})
         intervals.update(self.changed_intervals())
         self._follows_the_meter = model.LOAD_PROFILE not in intervals
-        return schedule.jobs(intervals, binascii.crc32(self.settings.name.encode()))
+        return schedule.jobs(intervals, self.settings.place)
 
     def reschedule(self) -> None:
         """Intervals have changed: jobs go on with theirs."""

@@ -31,21 +31,23 @@ DEFAULT = (
 READS_PER_HOUR = 3600
 
 
-# What need not come at the full hour is read up to a minute later, each meter at a time of its own: many in
-# one process do not ask all at once.
-SPREAD = (model.ALARM, model.EVENT, model.MBUS, model.SELF_READ)
+# What need not come at the full minute is read somewhat later, up to a minute, by each further meter of a
+# process: many do not ask all at once.
+_SPREAD = (model.ALARM, model.PRESENT, model.EVENT, model.MBUS, model.SELF_READ)
 _SPREAD_MS = const(60 * 1000)
 
 
-def jobs(intervals_ms: "Mapping[int, int] | None" = None, spread: int = 0) -> list[Job]:
+def jobs(intervals_ms: "Mapping[int, int] | None" = None, place: int = 0) -> list[Job]:
     """The jobs of one meter: the default schedule with other intervals by kind; 0 leaves a kind out.
-    `spread`: a number of the meter's own."""
+    `place`: of the meter among those of the process."""
     changed = intervals_ms or {}
+    # Thousandths, whose multiples lie evenly however many there are.
+    share = place * 618 % 1000
     made = []
     for kind, default, offset, priority, _ in DEFAULT:
         interval = changed.get(kind, default)
         if interval:
-            later = spread % min(interval, _SPREAD_MS) if kind in SPREAD else 0
+            later = share * min(interval, _SPREAD_MS) // 1000 if kind in _SPREAD else 0
             made.append(Job(kind, interval, priority, offset + later))
     return made
 

@@ -30,7 +30,7 @@ _FROM_ADAPTERS = 1024
 
 def assemble(settings: config.Configuration, recordings: Path | None, stack: AsyncExitStack) -> Gateway:
     """The gateway as it is configured; what it needs besides ends with `stack`. Raises ConfigurationError."""
-    meters = []
+    meters: list[MeterSettings] = []
     for section in settings.meter:
         access = access_to(section, settings.gateway.state_dir)
         log("info", f"{section.name}: {access.secret_form}")
@@ -38,7 +38,7 @@ def assemble(settings: config.Configuration, recordings: Path | None, stack: Asy
             recorder = access.record_to(recordings / f"{section.name}-{clock.utc_ms() // 1000}.jsonl")
             stack.callback(recorder.close)
             log("info", f"{section.name}: link traffic is recorded to {recorder.path}")
-        meters.append(_meter(section, access, settings.gateway.stale_after))
+        meters.append(_meter(section, access, settings.gateway.stale_after, len(meters)))
     directory = outbox_dir(settings.gateway.state_dir, settings.gateway.id)
     gateway = Gateway(
         settings.gateway.id,
@@ -80,7 +80,7 @@ def access_to(section: config.MeterSection, state: Path | None) -> MeterAccess:
     )
 
 
-def _meter(section: config.MeterSection, access: MeterAccess, stale_after: int) -> MeterSettings:
+def _meter(section: config.MeterSection, access: MeterAccess, stale_after: int, place: int) -> MeterSettings:
     plan = link_share.plan(section)
     if plan.percent > 100:
         log(
@@ -99,6 +99,7 @@ def _meter(section: config.MeterSection, access: MeterAccess, stale_after: int) 
         client=Client(section.power_change_w or 0) if section.registers else None,
         on_demand=OnDemand(section.on_demand_ms // 1000) if section.on_demand_ms else None,
         stale_after=stale_after,
+        place=place,
     )
 
 

@@ -96,12 +96,9 @@ class Bench(unittest.TestCase):
         self.lines = []
         self.default = schedule.DEFAULT
         schedule.DEFAULT = [row for row in schedule.DEFAULT if row[0] in HELD]
-        self.spread = schedule.SPREAD
-        schedule.SPREAD = ()
 
     def tearDown(self):
         schedule.DEFAULT = self.default
-        schedule.SPREAD = self.spread
         self.clock.uninstall()
 
     def log(self, level, text):

@@ -1,6 +1,5 @@
 """The scheduler machine under a clock that the tests set: alignment, order, lateness, jumps."""
 
-import binascii
 import unittest
 
 from gateway.core import schedule
@@ -304,16 +303,18 @@ class TestSchedule(unittest.TestCase):
         )
 
     def test_many_meters_do_not_ask_all_at_once(self):
-        count = [0] * 3000
-        for meter in range(300):
-            for job in schedule.jobs(spread=binascii.crc32(b"m%d" % meter)):
-                if job.kind == model.ALARM:
-                    count[job.offset_ms] += 1
-                else:
-                    self.assertTrue(job.offset_ms <= 2 * MINUTE)
-                if job.kind in (model.PRESENT, model.REGISTERS):
-                    self.assertEqual(job.offset_ms, 0)
-        self.assertTrue(max([sum(count[at : at + 100]) for at in range(2900)]) < 40)
+        at = {}
+        for place in range(300):
+            for job in schedule.jobs(None, place):
+                self.assertTrue(job.offset_ms <= 2 * MINUTE)
+                at.setdefault(job.kind, []).append(job.offset_ms)
+        for kind, width in ((model.ALARM, 3 * SECOND), (model.PRESENT, 10 * SECOND)):
+            for begin in range(0, width, 100):
+                near = [one for one in at[kind] if begin <= one < begin + 100]
+                self.assertTrue(len(near) <= 2 + 300 * 100 // width, len(near))
+        # A meter that is alone, and what belongs to a time, keeps to the clock.
+        self.assertEqual({at[kind][0] for kind in (model.ALARM, model.PRESENT, model.EVENT)}, {0})
+        self.assertEqual(set(at[model.REGISTERS]), {0})
 
     def test_the_default_is_within_what_the_guide_advises(self):
         reads = schedule.reads_in_an_hour({})
