@@ -5,12 +5,13 @@ import shutil
 import ssl
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from gateway.errors import ConfigurationError
-from gateway.host import config, install, secret_files
+from gateway.host import cli, config, install, secret_files
 from tests.certificates import Authority
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -203,3 +204,20 @@ def test_systemd_makes_the_user(root):
     assert "dialout:x:" in (root / "etc/group").read_text() and "meters" in next(
         line for line in (root / "etc/group").read_text().splitlines() if line.startswith("dialout:")
     )
+
+
+def test_the_commands(root, monkeypatch, capsys):
+    def call(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["osgp-gateway", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return ended.value.code or 0, said.out + said.err
+
+    code, said = call("install-service", "--root", root, "--program", PROGRAM, "--user", "meters")
+    assert code == 0 and "What to do next" in said, said
+    assert "User=meters\nGroup=meters\n" in (root / "etc/systemd/system/osgp-gateway.service").read_text()
+    code, said = call("uninstall-service", "--root", root)
+    assert code == 0 and "What is yours was left" in said, said
+    code, said = call("install-service", "--root", root / "absent", "--program", PROGRAM)
+    assert code == 2 and "no such directory" in said, said
