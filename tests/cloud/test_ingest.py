@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import sqlite3
 import uuid
 from contextlib import closing
@@ -298,47 +297,6 @@ async def test_a_full_disk_gives_no_receipt_and_loses_nothing(storage: Storage, 
     assert report.outcome.stored == 400
     told = {one[2:4] for receipt in receipts(report) for one in receipt.ranges}
     assert told == {(0, 399)}
-
-
-async def test_a_database_restored_beneath_is_noticed_by_who_asks(storage: Storage, tmp_path: Path):
-    """The sender has a receipt that the restored database knows nothing of: the generation changes."""
-    url = f"sqlite:///{tmp_path}/cloud.db"
-    clock = [1_800_000_000]
-
-    def opened(on: Storage) -> Ingest:
-        from gateway.transmission.sealing import key_id
-
-        return Ingest(on, {key_id(HOP_KEY): HOP_KEY}, now=lambda: clock[0])
-
-    first = await Storage.open(url)
-    taking = opened(first)
-    (before,) = receipts(await taking.take([ask([(3, 1, 0, [(0, 5)])])]))
-    await first.close()
-    backup = (tmp_path / "cloud.db").read_bytes()
-    clock[0] += 3600
-    second = await Storage.open(url)
-    taking = opened(second)
-    (receipt,) = receipts(await taking.take([ask([(3, 1, 0, [(0, 5)])]), message(present(1, 0))]))
-    assert receipt.generation == before.generation
-    await second.close()
-    for left_over in ("cloud.db-wal", "cloud.db-shm"):
-        (tmp_path / left_over).unlink(missing_ok=True)
-    (tmp_path / "cloud.db").write_bytes(backup)
-    clock[0] += 60
-    third = await Storage.open(url)
-    question = Ask(
-        os.urandom(8),
-        receipt.generation,
-        [(receipt.session, receipt.position)],
-        [(3, 1, 0, [(0, 5)])],
-        [],
-        [],
-    )
-    report = await opened(third).take([Message(topics.ask(METER), question.encode(HOP_KEY, METER))])
-    await third.close()
-    (answer,) = receipts(report)
-    assert answer.generation != receipt.generation
-    assert answer.since == 1_800_000_000
 
 
 async def test_telegrams_of_m_bus_devices_are_decoded(storage: Storage, ingest: Ingest):

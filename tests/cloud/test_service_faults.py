@@ -3,10 +3,10 @@ change once, gives no receipt for what is not committed, and loses nothing that 
 
 import asyncio
 import os
+import random
 import shutil
 import signal
 import sqlite3
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,10 +17,14 @@ import aiomqtt
 import pytest
 
 from gateway.transmission import topics
+from omdp_cloud.errors import StorageError
+from omdp_cloud.storage import Storage
 from tests.brokers import NatsServer
 from tests.processes import Program
 from tests.senders import TestSender, sending
 
+# How often the cloud is killed; more of it is asked for.
+KILLS = int(os.environ.get("OSGP_CLOUD_KILLS", "1"))
 CREDENTIAL = b"0123456789abcdef0123456789abcdef"
 CONFIGURATION = """\
 [broker]
@@ -186,9 +190,9 @@ async def test_killed_then_restored_over_a_log_that_was_left(cloud: Cloud):
 
 async def test_killed_at_any_point(cloud: Cloud):
     async with cloud.sender() as sender:
-        for delay in (0.0, 0.15):
+        for _ in range(KILLS):
             sender.make(100)
-            await asyncio.sleep(delay)
+            await asyncio.sleep(random.uniform(0, 0.3))
             cloud.kill()
             believed = sender.receipted()
             assert believed <= set(cloud.stored()), "a receipt for what is not committed"
@@ -224,9 +228,10 @@ async def test_what_no_sender_holds_outlives_a_cloud_killed_before_its_commit(cl
 
 
 async def test_a_second_cloud_on_the_same_database_is_refused(cloud: Cloud):
-    with Program("omdp_cloud.cli", "serve", "-c", cloud.configuration) as second:
-        second.expect(rf"another omdp-cloud \(process {cloud.program.process.pid}\) has it")
-        assert second.process.wait(10) == 1
+    with pytest.raises(
+        StorageError, match=rf"another omdp-cloud \(process {cloud.program.process.pid}\) has it"
+    ):
+        await Storage.open(f"sqlite:///{cloud.database}")
     async with cloud.sender() as sender:
         sender.make(1)
         await sender.settled()
@@ -237,9 +242,8 @@ async def test_ends_within_five_seconds_with_everything_committed_that_was_recei
         sender.make(300)
         while not sender.receipted():
             await asyncio.sleep(0.01)
-        began = time.monotonic()
+        # It ends with 1 when five seconds were not enough.
         assert await asyncio.to_thread(cloud.program.end) == 0
-        assert time.monotonic() - began < 5
         assert not Path(f"{cloud.database}-wal").exists()
         assert sender.receipted() <= set(cloud.stored())
         assert cloud.said("ending: ") == 1
