@@ -129,8 +129,8 @@ class TestConcentrator(unittest.TestCase):
         await self.clock.until(lambda: not self.outbox.meters(), limit)
 
     def check(self, *adapters, in_order=False):
-        """The cloud has every frame of these as it was sent, and nothing of anybody else. Where some had to be
-        offered again, others may have come before them."""
+        """The cloud has every frame of these as it was sent, and nothing of anybody else. Where some had to
+        be offered again, others may have come before them."""
         for adapter in adapters:
             got = [
                 payload
