@@ -2,7 +2,7 @@
 
 FILE is JSON: the world's times, and for each meter its name, firmware, port and the like. Commands come as
 lines of JSON on standard input, each answered with one line: ["happen", meter, happening, arguments...] and
-["truth", directory], which writes what a correct reader must have found by now.
+["truth", directory], which writes what a correct reader must have found by now, and ["world", times].
 """
 
 import asyncio
@@ -44,9 +44,12 @@ def meter_of(told: dict, world: World) -> VirtualMeter:
     )
 
 
-def _obey(meters: dict[str, VirtualMeter], words: list) -> str:
+def _obey(meters: dict[str, VirtualMeter], world: World, words: list) -> str:
     if words[0] == "happen":
         meters[words[1]].happen(words[2], *words[3:])
+        return "done"
+    if words[0] == "world":
+        vars(world).update(words[1])
         return "done"
     if words[0] == "truth":
         for name, meter in meters.items():
@@ -79,7 +82,7 @@ async def _main(told: dict) -> None:
                 return
             *lines, buffer = (buffer + data).split(b"\n")
             for line in lines:
-                print(_obey(meters, json.loads(line)), flush=True)
+                print(_obey(meters, world, json.loads(line)), flush=True)
 
         loop.add_reader(0, commands)
         await ended.wait()

@@ -22,7 +22,7 @@ from .stage import METERS, Stage
 
 AT_ONCE = 4
 # How long everything has to arrive once the faults have ended.
-CATCH_UP_S = 240
+CATCH_UP_S = 600
 
 
 class Run:
@@ -167,7 +167,7 @@ class Run:
 
 
 async def play(
-    stage: Stage, count: int | None, kinds: tuple = faults.ALL, linger_s: float = 30_000, say=lambda _: None
+    stage: Stage, count: int | None, kinds: tuple = faults.ALL, linger_s: float = 8_000, say=lambda _: None
 ) -> Run:
     run = Run(stage, count, kinds, say)
     try:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 BEGIN_MS = int(datetime(2024, 3, 10, 6, tzinfo=UTC).timestamp()) * 1000
 
 
-@dataclass(frozen=True)
+@dataclass
 class World:
     """At the real instant `real_ms` (ms since 1970) it is `world_ms` in the world, whose time runs `scale`
     times as fast."""
@@ -25,6 +25,11 @@ class World:
 
     def now_ms(self) -> int:
         return self.world_ms + (time.time_ns() // 1_000_000 - self.real_ms) * self.scale
+
+    def go_on(self, scale: int) -> None:
+        """From now on at another speed."""
+        now = time.time_ns() // 1_000_000
+        self.world_ms, self.real_ms, self.scale = self.now_ms(), now, scale
 
     def real_s(self, world_s: float) -> float:
         """How long so many seconds of the world take."""
