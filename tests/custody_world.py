@@ -11,6 +11,7 @@ import functools
 import hashlib
 import random
 
+from gateway.core import horizon
 from gateway.core.custody import Sender
 from gateway.core.log_outbox import LogOutbox
 from gateway.core.outbox import Entry
@@ -405,7 +406,13 @@ class Concentrator(Node):
         )
 
     def rewind(self, meter, since):
-        self.receiver.rewind(meter, 0)
+        self.receiver.rewind(meter, horizon.lower_notes(self.box, b"forwarded/" + meter, since))
+
+    def note(self):
+        """As Concentrator does each hour: a moment at which all that had come has its receipt."""
+        for meter in METERS:
+            if not self.box.streams(meter):
+                horizon.add_note(self.box, b"forwarded/" + meter, self.world.now, self.world.now)
 
     def take(self, message):
         before = self.box.pending()
@@ -422,6 +429,7 @@ class Concentrator(Node):
 
     def commit(self, crash=""):
         receipts = self.receiver.finish(self.world.now)
+        self.note()
         if crash in ("before", "within"):
             self.lose_power(self.world.random.randrange(8) if crash == "within" else None)
             # What the disk kept by chance is there from now on, and its receipts may have been made durable.
