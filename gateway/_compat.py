@@ -16,7 +16,7 @@ MICROPYTHON = sys.implementation.name == "micropython"
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -47,15 +47,10 @@ if MICROPYTHON:
         sys.print_exception(error, text)  # type: ignore[attr-defined]
         return text.getvalue()
 
-    def loaded(package: str) -> "Sequence[str]":
-        """Names in a package, those of its loaded modules among them."""
-        parent = sys.modules.get(package)
-        return dir(parent) if parent else ()
-
-    def forget(package: str, but: "Sequence[str]" = ()) -> None:
+    def forget(package: str) -> None:
         """Drop the modules of a package, whose memory is needed; they are imported again when needed."""
         parent = sys.modules.get(package)
-        for leaf in [name for name in loaded(package) if name not in but]:
+        for leaf in dir(parent) if parent else ():
             if sys.modules.pop(package + "." + leaf, None):
                 delattr(parent, leaf)
 
@@ -93,11 +88,7 @@ else:
         """Bits of the absolute value, 0 for 0."""
         return value.bit_length()
 
-    def loaded(package: str) -> "Sequence[str]":
-        """On a board: names in a package."""
-        return ()
-
-    def forget(package: str, but: "Sequence[str]" = ()) -> None:
+    def forget(package: str) -> None:
         """On a board: drop the modules of a package, whose memory is needed."""
 
     def fsync(file: "Any") -> None:

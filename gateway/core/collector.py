@@ -118,11 +118,10 @@ class Collector:
         self.last_ms[kind] = clock.utc_ms()
         self.vitals.has_read(kind, items)
 
-    def _forget(self, tables: "Tables | None", kind: int) -> None:
+    def _forget(self, tables: "Tables", kind: int) -> None:
         """Readers, unless they are needed all the time."""
         if kind != model.PRESENT:
-            if tables is not None:
-                tables.spare()
+            tables.spare()
             kinds.forget_readers()
 
     def append(self, kind: int, items: "Sequence[Any]", meter: "Meter") -> None:

@@ -1,19 +1,13 @@
 """From the tables to the model objects of one kind: which reader it takes, imported when needed."""
 
-from .._compat import TYPE_CHECKING, forget, loaded
+from .._compat import TYPE_CHECKING, forget
 from ..errors import ConfigurationError
 from ..transmission import model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
     from ..c1219.tables import Tables
-
-    Loaded = tuple[Sequence[str], Sequence[str]]
-
-_READERS = "gateway.c1219.readers"
-_LAYOUTS = "gateway.c1219.layouts"
 
 
 async def read_kind(kind: int, tables: "Tables") -> "list[Any]":
@@ -36,12 +30,7 @@ def is_stepwise(kind: int) -> bool:
     return bool(model.SELF_READ <= kind <= model.MBUS)
 
 
-def loaded_readers() -> "Loaded":
-    """What `forget_readers` may be told to leave."""
-    return loaded(_READERS), loaded(_LAYOUTS)
-
-
-def forget_readers(but: "Loaded" = ((), ())) -> None:
+def forget_readers() -> None:
     """On a board their memory is needed."""
-    forget(_READERS, but[0])
-    forget(_LAYOUTS, but[1])
+    forget("gateway.c1219.readers")
+    forget("gateway.c1219.layouts")

@@ -60,8 +60,7 @@ class MeterTask(Collector):
         self._wake = asyncio.Event()
         self._watch: AlertWatch | None = None
         self._requests: list[Request] = []
-        # priority, kind, what was loaded before; what overtakes is last
-        self._running: list[tuple[int, int, kinds.Loaded | None]] = []
+        self._running: list[tuple[int, int]] = []  # priority and kind, what overtakes last
         self._tables: Tables | None = None
 
     async def run(self, worker: "Worker") -> None:
@@ -312,12 +311,13 @@ class MeterTask(Collector):
     async def _run(
         self, priority: int, kind: int, work: "Callable[[Any], Awaitable[None]]", what: "Any"
     ) -> None:
-        self._running.append((priority, kind, kinds.loaded_readers() if self._running else None))
+        self._running.append((priority, kind))
         try:
             await work(what)
         finally:
-            self._forget(self._tables, kind)
             self._running.pop()
+            if not self._running and kind != model.PRESENT:
+                kinds.forget_readers()
 
     async def _run_job(self, job: "Job") -> None:
         assert self._tables is not None
@@ -334,12 +334,10 @@ class MeterTask(Collector):
             if job.kind in asked:
                 job.more_ms = 0
 
-    def _forget(self, tables: "Tables | None", kind: int) -> None:
-        held = self._running[-1][2] if self._running else None
-        if held is None:
+    def _forget(self, tables: "Tables", kind: int) -> None:
+        # What was overtaken still needs its own.
+        if len(self._running) < 2:
             Collector._forget(self, tables, kind)
-        else:  # what was overtaken still needs its own
-            kinds.forget_readers(held)
 
     async def _rest(self, meter: "Meter", wait_ms: int) -> None:
         """Until something is due, or wakes this task."""
