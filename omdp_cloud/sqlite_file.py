@@ -13,18 +13,17 @@ import fcntl
 import os
 import re
 import shutil
-import sqlite3
 import time
 from pathlib import Path
 
+from . import sqlite_marks
 from .errors import InUseError
+from .sqlite_marks import Said
 
 # A file that is just being copied is judged when it has been at rest for so long.
 REST_SECONDS = 0.5
 _MOST_MARKS = 8
 _STATE = re.compile(rb"process \d+\nmarks((?: [0-9a-f]{16})+)\nschemas((?: \d+)+)\n")
-# SQLite's file format, 1.3: the schema cookie.
-_SCHEMA_OFFSET = 40
 
 Stat = tuple[int, int, int, int]
 
@@ -72,7 +71,7 @@ class SqliteFile:
         log = self.beside("-wal")
         if not self._marks or not log.exists() or not log.stat().st_size:
             return None
-        if self.path.exists() and self._is_marked():
+        if self._is_known(sqlite_marks.read(self.path)):
             return None
         aside = self._aside()
         log.rename(aside)
@@ -113,9 +112,12 @@ class SqliteFile:
         return time.time() - stat[2] / 1e9 >= REST_SECONDS or waited >= 20 * REST_SECONDS
 
     def is_ours(self) -> bool:
-        """Once it looks touched: another program's checkpoint, or another database?"""
+        """Once it looks touched: another program's checkpoint, or another database? Takes a while. Raises
+        OSError when that can't be told."""
         seen = self._stat()
-        if seen is None or self._seen is None or seen[:2] != self._seen[:2] or not self._is_marked():
+        if seen is None or self._seen is None or seen[:2] != self._seen[:2]:
+            return False
+        if not self._is_known(sqlite_marks.read_apart(self.path)):
             return False
         self._seen = seen
         return True
@@ -151,15 +153,6 @@ class SqliteFile:
             return None
         return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
 
-    def _is_marked(self) -> bool:
-        """The file as it is, without the log beside it (immutable)."""
-        uri = f"file:{str(self.path.absolute()).replace('?', '%3f').replace('#', '%23')}?immutable=1&mode=ro"
-        try:
-            with self.path.open("rb") as file:
-                head = file.read(_SCHEMA_OFFSET + 4)
-            with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
-                marks = [mark for (mark,) in connection.execute("SELECT mark FROM checkpoint_mark")]
-        except (OSError, sqlite3.Error):
-            return False
-        schema = int.from_bytes(head[_SCHEMA_OFFSET:], "big")
-        return schema in self._schemas and any(mark in self._marks for mark in marks)
+    def _is_known(self, said: Said) -> bool:
+        """Whether a file that says so is ours, from since the last checkpoint."""
+        return said is not None and said[0] in self._schemas and any(mark in self._marks for mark in said[1])

@@ -142,7 +142,11 @@ class Storage:
         began = loop.time()
         while not self._file.at_rest(loop.time() - began):
             await asyncio.sleep(0.05)
-        if self._file.is_ours():
+        try:
+            ours = await asyncio.to_thread(self._file.is_ours)
+        except OSError as error:
+            raise StorageError(str(error)) from None
+        if ours:
             # Another program's checkpoint. A mark of our own again, so that a copy from before it shows.
             await self._checkpoint("PASSIVE")
             return
