@@ -61,6 +61,10 @@ _MAX_REFUSALS = const(3)
 # has damaged these, each time differently.
 _MAX_REFUSALS_IN_NOISE = const(8)
 _MAX_REFUSALS_OF_THE_RIGHT_KEY = const(24)
+# The same refusal so often is the key's. Noise that spoils nothing but the request's digest, which the
+# refusal's does not cover, makes equal ones, too; so with a key that was proven it takes more of them.
+_EQUAL_REFUSALS = const(2)
+_EQUAL_REFUSALS_OF_THE_RIGHT_KEY = const(5)
 
 
 class Machine:
@@ -86,7 +90,7 @@ class Machine:
         self._sequence = sequence
         self._framer = Framer()
         self._refusals = 0  # in a row, across exchanges: who keeps asking with a refused key gets one try
-        self._heard_whole = False  # whether one of them came twice
+        self._heard_whole = False  # whether one of them came often enough
         self._refused_with: list[bytes] = []  # the refusals of this frame
         self._state = _IDLE
         self._request = b""
@@ -262,11 +266,12 @@ class Machine:
 
     def _refused(self, message: bytes) -> "Event":
         self._refusals += 1
-        if message in self._refused_with:
-            self._heard_whole |= len(message) > 1
-        elif self._refused_with:
+        if self._refused_with and message not in self._refused_with:
             self._noisy = True
         self._refused_with.append(message)
+        equal = _EQUAL_REFUSALS_OF_THE_RIGHT_KEY if self.proven else _EQUAL_REFUSALS
+        if len(message) > 1 and self._refused_with.count(message) >= equal:
+            self._heard_whole = True
         most = _MAX_REFUSALS
         if self._noisy and not self._heard_whole:
             most = _MAX_REFUSALS_OF_THE_RIGHT_KEY if self.proven else _MAX_REFUSALS_IN_NOISE
