@@ -54,9 +54,10 @@ class Entry:
 class Outbox:
     """Frames between their making and their receipt.
 
-    Calls that only touch memory are plain functions; what they change is durable after the next `sync`,
-    all of it or, after a crash, everything up to some point in the order of the calls. So a note written
-    before `forget` is never lost where the forgetting is not.
+    Calls that only touch memory are plain functions; what they change is durable after the next `sync`.
+    After a crash any of the frames since may be there or not. Notes, receipts and drops are there as of one
+    sync, and never without the frames before them: so a note written before `forget` is never lost where the
+    forgetting is not.
 
     When space runs out, kept frames go first, oldest first; then the oldest pending frames of the
     present class, which become `drops`. Frames of other classes are never dropped: `append` refuses.
