@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import random
 import shutil
 import socket
 import subprocess
@@ -11,12 +13,23 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+# Below the ports that the system hands out by itself, and for each process that tests its own:
+# else two of them, or a connection of somebody, take the same one before it is used.
+_PORTS = range(20000, 32000)
+_SHARES = 8
+_given: set[int] = set()
+
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % _SHARES
+    share = len(_PORTS) // _SHARES
+    while True:
+        port = _PORTS[worker * share + random.SystemRandom().randrange(share)]
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            if port not in _given:
+                probe.bind(("127.0.0.1", port))
+                _given.add(port)
+                return port
 
 
 def wait_for_port(port: int, seconds: float = 20, alive: subprocess.Popen[bytes] | None = None) -> None:

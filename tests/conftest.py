@@ -15,9 +15,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _state_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What commands keep for after a restart goes with the tests, and not to the user's own."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(autouse=True)
+def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sends what another's gateway had left in its outbox."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
 
 
 @pytest.fixture
