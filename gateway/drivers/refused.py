@@ -8,8 +8,9 @@ if TYPE_CHECKING:
 
 # A meter counts each refusal as an alarm, and may lock its port after a few (ET55, firmware 4.30).
 _REFUSED_MS = const(3600000)
-# Where the meter had taken the same one on that connection, a very bad line may have spoiled it.
-_PROVEN_MS = const(300000)
+# Where the meter had taken the same one before, a very bad line may have spoiled it, or the refusals were
+# such as come once in a while on a good line, and then one more offer tells.
+_PROVEN_MS = (10000, 300000)
 
 
 class RefusedSecret:
@@ -17,6 +18,7 @@ class RefusedSecret:
 
     def __init__(self) -> None:
         self._tried: tuple[bytes, Meter, int] | None = None
+        self._soon = 0  # how many of _PROVEN_MS are left to it
 
     def check(self, secret: bytes) -> bool:
         """Before a connection; raises AuthenticationError, as the meter's refusal did. Whether this secret
@@ -24,13 +26,20 @@ class RefusedSecret:
         if self._tried is None:
             return False
         tried, meter, at = self._tried
-        refusal = meter.refusal
-        if refusal is None or tried != secret:
+        if tried != secret:
             self._tried = None
+            self._soon = 0
             return False
-        if clock.monotonic_ms() - at < (_PROVEN_MS if meter.proven else _REFUSED_MS):
-            raise refusal
+        if meter.proven:
+            self._soon = len(_PROVEN_MS)
+        if meter.refusal is None:
+            return False
+        wait = _PROVEN_MS[-self._soon] if self._soon else _REFUSED_MS
+        if clock.monotonic_ms() - at < wait:
+            raise meter.refusal
         return True
 
     def follow(self, secret: bytes, meter: "Meter") -> None:
+        if self._soon and self._tried is not None and self._tried[1].refusal is not None:
+            self._soon -= 1
         self._tried = secret, meter, clock.monotonic_ms()

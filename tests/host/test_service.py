@@ -249,7 +249,7 @@ async def test_a_meter_that_refuses_now_and_then_is_read_all_the_same(directory,
     broker.start()
     watcher = await watch(broker)
     with program(
-        "simulate", "--key-file", directory / "key", "--baud", "fast", "--refuse", "50"
+        "simulate", "--key-file", directory / "key", "--baud", "fast", "--refuse", "150"
     ) as simulated:
         address = simulated.expect("listening on (.*)")[1]
         with gateway(directory, broker.port, port=address) as running:

@@ -1,4 +1,4 @@
-"""A key or password that the meter refuses: offered three times, then once an hour, another one at once."""
+"""A key or password that the meter refuses: offered three times, then ever more rarely; another at once."""
 
 import asyncio
 import unittest
@@ -81,19 +81,48 @@ class TestRefusedKey(unittest.TestCase):
 
         asyncio.run(main())
 
-    def test_one_that_was_taken_before_is_tried_again_sooner(self):
+    def refuse(self, proven=False):
         meter = Meter()
-        meter.proven = True
-        self.refused.follow(KEY, meter)
-        self.assertFalse(self.refused.check(KEY))
-        self.refused.follow(KEY, meter)
+        meter.proven = proven
         meter.refusal = AuthenticationError("refused")
-        self.assertFalse(self.refused.check(OTHER))
         self.refused.follow(KEY, meter)
-        with self.assertRaises(AuthenticationError):
-            self.refused.check(KEY)
-        self.clock.monotonic += HOUR // 12
-        self.assertTrue(self.refused.check(KEY))
+
+    def waits(self):
+        """Until it may be offered again, with one try."""
+        began = self.clock.monotonic
+        while True:
+            try:
+                self.assertTrue(self.refused.check(KEY))
+            except AuthenticationError:
+                self.clock.monotonic += 1000
+                continue
+            return self.clock.monotonic - began
+
+    def test_one_that_was_taken_before_is_tried_again_sooner_but_not_for_ever(self):
+        self.refuse(proven=True)
+        self.assertFalse(self.refused.check(OTHER))
+        self.refuse(proven=True)
+        found = []
+        for _ in range(4):
+            found.append(self.waits())
+            self.refuse()
+        self.assertEqual(found, [10000, HOUR // 12, HOUR, HOUR])
+
+    def test_one_that_is_taken_again_starts_anew(self):
+        self.refuse(proven=True)
+        self.assertEqual(self.waits(), 10000)
+        self.refuse(proven=True)
+        self.assertEqual(self.waits(), 10000)
+
+    def test_a_line_that_fails_in_between_does_not_make_it_offered_more_often(self):
+        self.refuse(proven=True)
+        self.waits()
+        self.refuse()
+        self.waits()
+        self.refused.follow(KEY, Meter())
+        self.assertFalse(self.refused.check(KEY))
+        self.refuse()
+        self.assertEqual(self.waits(), HOUR)
 
     def test_a_connection_that_failed_otherwise_keeps_nobody_away(self):
         class Gone(Meter):
