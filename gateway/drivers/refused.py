@@ -8,8 +8,8 @@ if TYPE_CHECKING:
 
 # A meter counts each refusal as an alarm, and may lock its port after a few (ET55, firmware 4.30).
 _REFUSED_MS = const(3600000)
-# Where the meter had taken the same one before, a very bad line may have spoiled it, or the refusals were
-# such as come once in a while on a good line, and then one more offer tells.
+# Where the meter had taken the same one on that connection, a very bad line may have spoiled it, or the
+# refusals were such as come once in a while on a good line, and then one more offer tells.
 _PROVEN_MS = (10000, 300000)
 
 
@@ -31,7 +31,7 @@ class RefusedSecret:
             self._soon = 0
             return False
         if meter.proven:
-            self._soon = len(_PROVEN_MS)
+            self._soon = len(_PROVEN_MS) if meter.refusal is not None else 0
         if meter.refusal is None:
             return False
         wait = _PROVEN_MS[-self._soon] if self._soon else _REFUSED_MS
