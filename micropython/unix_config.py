@@ -13,7 +13,7 @@ from secret_file import read_file, read_secret
 
 from gateway._compat import TYPE_CHECKING
 from gateway.core.gateway import SYNC_MS, Gateway, last_will
-from gateway.core.meter_task import MeterSettings
+from gateway.core.meter_settings import MeterSettings
 from gateway.errors import ConfigurationError, FrameError, OutboxError
 from gateway.transmission.ids import parse_uuid
 from gateway.transmission.model import FOREIGN, KIND_NAMES, SELF_READ

@@ -8,7 +8,8 @@ from typing import Any
 
 from gateway import clock
 from gateway.core.memory_outbox import MemoryOutbox
-from gateway.core.meter_task import MeterSettings, MeterTask
+from gateway.core.meter_settings import MeterSettings
+from gateway.core.meter_task import MeterTask
 from gateway.core.supervisor import Supervisor
 from gateway.drivers.mep.meter import MepMeter
 from gateway.drivers.mep.security import TLS, Security

@@ -9,7 +9,7 @@ from ..errors import ConfigurationError, Expired, OutboxError
 from ..transmission import topics
 from ..transmission.custody import hop_key
 from ..transmission.model import ALARM, CLASS_OF_KIND, KIND_NAMES
-from .meter_task import MeterSettings, MeterTask
+from .meter_task import MeterTask
 from .sender import Sender
 from .supervisor import Supervisor, Worker
 
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from .broker import Broker
     from .commands import Commands
     from .concentrator import Concentrator
+    from .meter_settings import MeterSettings
     from .outbox import Outbox
     from .supervisor import Log
-
-__all__ = ["Gateway", "MeterSettings", "last_will"]
 
 # How long what is left in the outbox may take to go when the gateway ends. With 2 s for the meters' sessions
 # (meter_task) and 1 s for the broker's it has ended within 5 s, whatever hangs.

@@ -14,9 +14,7 @@ from ..transmission import ids, model
 from ..transmission.packer import unpack
 from . import kinds, schedule
 from .collector import Collector
-from .kinds import read_kind as read_kind  # noqa: PLC0414 - for whoever reads without a task
 from .link_budget import Bucket, LinkBudget
-from .meter_settings import MeterSettings as MeterSettings  # noqa: PLC0414 - for whoever makes tasks
 from .scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from ..c1219.tables import Tables
     from ..meter import Meter
     from .alert_watch import AlertWatch
+    from .meter_settings import MeterSettings
     from .outbox import Outbox
     from .requests import Request
     from .scheduler import Job
@@ -47,7 +46,7 @@ class MeterTask(Collector):
     `identity`: manufacturer and serial number as one text, "" before it is known.
     """
 
-    def __init__(self, settings: MeterSettings, outbox: "Outbox", log: "Log") -> None:
+    def __init__(self, settings: "MeterSettings", outbox: "Outbox", log: "Log") -> None:
         Collector.__init__(self, settings, outbox, log)
         self.identity = ""
         self.bucket = Bucket(settings.reads_per_hour)

@@ -11,7 +11,8 @@ from . import config, link_share
 from .config_fields import duration_text
 from .meter_access import read_key, read_password
 from .roles import credential, described
-from .tls_memory import TlsMeters, state_dir
+from .state_dir import state_dir
+from .tls_memory import TlsMeters
 
 ROLES = {
     "both": "which reads its meters for the cloud",

@@ -181,9 +181,9 @@ def forget_security(
 ) -> None:
     """Forget that a meter has spoken TLS, so that less may be spoken with it: when it was exchanged, or its
     port was set to RC4."""
-    from . import tls_memory
+    from .forget_security import forget
 
-    print(tls_memory.forget(name, config))
+    print(forget(name, config))
 
 
 @app.command()

@@ -26,8 +26,8 @@ from ..core.requests import Request
 from ..errors import ConfigurationError, GatewayError, MeterError, Refused, TableError
 from ..transmission import frames, ids, model
 from .logs import log
+from .state_dir import state_dir
 from .steps import Item, steps
-from .tls_memory import state_dir
 
 if TYPE_CHECKING:
     from ..c1219.tables import Tables

@@ -20,7 +20,8 @@ from .links import DEFAULT_BAUD, Port
 from .record import Recorder, RecordingLink
 from .record_optical import OpticalRecordingLink
 from .secret_files import read_secret
-from .tls_memory import TlsMeters, state_dir
+from .state_dir import state_dir
+from .tls_memory import TlsMeters
 
 # By key id.
 LEVEL_WORDS = ("mbk", "mak")

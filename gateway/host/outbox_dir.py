@@ -13,7 +13,7 @@ from ..core.files import Files
 from ..core.log_outbox import LogOutbox
 from ..errors import ConfigurationError, OutboxError
 from .logs import log
-from .tls_memory import state_dir
+from .state_dir import state_dir
 
 _LOCK = "lock"
 # Receipted frames are kept for a receiver that is restored from a backup.

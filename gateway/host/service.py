@@ -10,7 +10,7 @@ from .. import clock
 from ..c1219.alerts import Client
 from ..c1219.on_demand import OnDemand
 from ..core.gateway import Gateway, last_will
-from ..core.meter_task import MeterSettings
+from ..core.meter_settings import MeterSettings
 from ..errors import ConfigurationError
 from . import config, link_share
 from .config_broker import BrokerLink, LocalSection

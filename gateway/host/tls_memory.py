@@ -22,18 +22,6 @@ from ..errors import ConfigurationError
 _FILE = "tls-meters.json"
 
 
-def state_dir(configured: Path | None = None) -> Path:
-    """Where the gateway keeps what it has to know after a restart: `configured`, else what systemd says
-    (StateDirectory=), else the user's own place for such things."""
-    if configured is not None:
-        return configured
-    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if given:
-        return Path(given)
-    home = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(home) if home.startswith("/") else Path("~/.local/state").expanduser()) / "osgp-gateway"
-
-
 class TlsMeters:
     """The file in `directory`. Errors are ConfigurationError: to go on without it would be a way back."""
 
@@ -144,28 +132,6 @@ class _KeptTlsMemory(TlsMemory):
     def remember(self, level: int) -> None:
         self._meters.remember(self._name, self._port, level)
         super().remember(level)
-
-
-def forget(name: str, configuration: Path | None) -> str:
-    """What was forgotten, in words. `name`: a meter's in the configuration, or a port."""
-    port = name
-    directory = None
-    if configuration is not None:
-        from . import config
-
-        settings = config.load(configuration)
-        directory = settings.gateway.state_dir
-        port = next((meter.port for meter in settings.meter if meter.name == name), name)
-    meters = TlsMeters(state_dir(directory))
-    gone = meters.forget(name, port)
-    if not gone:
-        raise ConfigurationError(
-            f"{name}: nothing is remembered of a meter of this name, or at this port, in {meters.path}"
-        )
-    return (
-        f"forgotten that {' and '.join(gone)} has spoken TLS. A gateway that runs now remembers it until its "
-        'next start. With security = "auto" the meter is trusted once more when it is next met'
-    )
 
 
 def _is_entry(entry: object) -> bool:

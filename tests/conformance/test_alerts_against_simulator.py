@@ -11,7 +11,7 @@ from gateway.c1219.on_demand import OnDemand
 from gateway.core import schedule
 from gateway.core.gateway import Gateway
 from gateway.core.memory_outbox import MemoryOutbox
-from gateway.core.meter_task import MeterSettings
+from gateway.core.meter_settings import MeterSettings
 from gateway.drivers.link import Link
 from gateway.drivers.mep.meter import MepMeter
 from gateway.simulator.generations import GENERATIONS

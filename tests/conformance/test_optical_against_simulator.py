@@ -8,8 +8,8 @@ import pytest
 from gateway import clock as time_seam
 from gateway.c1219.tables import Tables
 from gateway.core.cursors import KINDS, reader
+from gateway.core.kinds import read_kind
 from gateway.core.marks import mark
-from gateway.core.meter_task import read_kind
 from gateway.drivers.mep.meter import MepMeter
 from gateway.drivers.mep.security import DIGEST, Security
 from gateway.drivers.optical.meter import OpticalMeter

@@ -7,7 +7,8 @@ import pytest
 
 from gateway.core import cursors, schedule
 from gateway.core.memory_outbox import MemoryOutbox
-from gateway.core.meter_task import MeterSettings, MeterTask
+from gateway.core.meter_settings import MeterSettings
+from gateway.core.meter_task import MeterTask
 from gateway.core.supervisor import Supervisor
 from gateway.errors import LinkError, Refused
 from gateway.meter import Meter

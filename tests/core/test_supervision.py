@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from gateway import clock
-from gateway.core.gateway import Gateway, MeterSettings
+from gateway.core.gateway import Gateway
 from gateway.core.memory_outbox import MemoryOutbox
+from gateway.core.meter_settings import MeterSettings
 from gateway.errors import BrokerError, LinkError
 from gateway.host.links import Port
 from gateway.host.meter_access import MepAccess

@@ -14,7 +14,7 @@ sys.path[:0] = [HERE + "/../..", HERE + "/../../micropython"]
 from pty_link import PtyLink  # noqa: E402
 
 from gateway.c1219.tables import Tables  # noqa: E402
-from gateway.core.meter_task import read_kind  # noqa: E402
+from gateway.core.kinds import read_kind  # noqa: E402
 from gateway.drivers.optical.meter import OpticalMeter  # noqa: E402
 from gateway.errors import GatewayError  # noqa: E402
 from gateway.transmission import model  # noqa: E402

@@ -14,7 +14,9 @@ import pytest
 
 from gateway.drivers.mep.security import Security
 from gateway.errors import ConfigurationError
-from gateway.host.tls_memory import TlsMeters, state_dir
+from gateway.host.state_dir import state_dir
+from gateway.host.tls_memory import TlsMeters
+from tests.patience import PATIENCE_S
 
 pytest.importorskip("mbedtls", reason="the virtual meter's TLS is python-mbedtls, which has no wheel here")
 
@@ -48,7 +50,7 @@ class Files:
             [sys.executable, "-m", "gateway.host.cli", *map(str, arguments)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             env=self.environment,
         )
         assert "Traceback" not in done.stderr, done.stderr
@@ -78,7 +80,7 @@ class Files:
             yield line.split()[2]
         finally:
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=20)
+            process.communicate(timeout=PATIENCE_S)
 
 
 @pytest.fixture

@@ -511,7 +511,7 @@ class TestIdleWindow(CursorBench):
         self.assertTrue(hour[0] > 5)
 
     def test_over_midnight(self):
-        from gateway.core.meter_task import MeterSettings
+        from gateway.core.meter_settings import MeterSettings
 
         settings = MeterSettings("m", None, idle_s=(23 * 3600, 3600))
         midnight = NOON + 12 * HOUR

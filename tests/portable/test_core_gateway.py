@@ -4,8 +4,9 @@ import asyncio
 import json
 import unittest
 
-from gateway.core.gateway import Gateway, MeterSettings
+from gateway.core.gateway import Gateway
 from gateway.core.memory_outbox import MemoryOutbox
+from gateway.core.meter_settings import MeterSettings
 from gateway.errors import BrokerError, ConfigurationError, LinkError
 from gateway.transmission import frames, ids, model, topics
 from gateway.transmission.custody import hop_key

@@ -6,7 +6,8 @@ import unittest
 
 from gateway.core import kinds, schedule
 from gateway.core.memory_outbox import MemoryOutbox
-from gateway.core.meter_task import MeterSettings, MeterTask
+from gateway.core.meter_settings import MeterSettings
+from gateway.core.meter_task import MeterTask
 from gateway.core.supervisor import Supervisor
 from gateway.errors import (
     AuthenticationError,
