@@ -1,0 +1,44 @@
+"""What the stand-ins share: the directory OSGP_BOARD, where tests say how the world is and see what was done.
+
+Of the world: `pin.<n>` holds the level of an input, `wifi` (JSON) what is on the air.
+
+Done by the board: `record` has a line for each thing done, `level.<n>` the level of an output, `wdt` the
+watchdog's time-out in ms, written anew when it is fed; `rtc` is the memory that outlives resets, `reset_cause`
+why the board starts next.
+"""
+
+import json
+import os
+import time
+
+DIRECTORY = os.getenv("OSGP_BOARD") or "."
+
+
+def record(text):
+    with open(DIRECTORY + "/record", "a") as file:
+        file.write("%d %s\n" % (time.time_ns() // 1000000, text))
+
+
+def write(name, content):
+    with open(DIRECTORY + "/" + name, "wb") as file:
+        file.write(content)
+
+
+def read(name, default=b""):
+    try:
+        with open(DIRECTORY + "/" + name, "rb") as file:
+            return file.read()
+    except OSError:
+        return default
+
+
+def world(name):
+    """What the test says of it; {} where it says nothing."""
+    return json.loads(read(name, b"{}") or b"{}")
+
+
+def end(cause):
+    """The board stops here and now, and starts again with this reset cause."""
+    write("reset_cause", b"%d" % cause)
+    os.system("kill -9 $PPID")
+    time.sleep(10)
