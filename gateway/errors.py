@@ -99,3 +99,7 @@ class OutboxError(GatewayError):
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
         self.code = code
+
+
+class UpdateError(GatewayError):
+    """A bundle that is refused, or can't be put into flash; what ran before goes on."""
