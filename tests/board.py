@@ -14,6 +14,7 @@ import pytest
 
 from tests.brokers import free_port, wait_for_port
 from tests.interpreter import ROOT, micropython
+from tests.patience import PATIENCE_S
 
 KEY = "0123456789abcdef0123"
 PASSWORD = "The meter's password"
@@ -54,7 +55,7 @@ async def process(
             with contextlib.suppress(ProcessLookupError):
                 child.send_signal(signal.SIGINT)
             try:
-                await asyncio.wait_for(child.wait(), 10)
+                await asyncio.wait_for(child.wait(), PATIENCE_S)
             except TimeoutError:
                 child.kill()
 
@@ -85,7 +86,7 @@ async def cloud(directory: Path) -> AsyncIterator[int]:
     )
     async with process(sys.executable, "-m", "omdp_cloud.cli", "serve", "-c", str(file)) as child:
         assert child.stdout
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             line = await child.stdout.readline()
         if not line:
             pytest.fail((await child.communicate())[1].decode())
@@ -117,5 +118,5 @@ async def run_with(application: Application, directory: Path, settings: object) 
     file = directory / "board.json"
     file.write_text(json.dumps(settings))
     async with process(micropython(), "-m", "unix_main", str(file), cwd=application.directory) as board:
-        _, errors = await asyncio.wait_for(board.communicate(), 20)
+        _, errors = await asyncio.wait_for(board.communicate(), PATIENCE_S)
     return board.returncode, errors.decode()

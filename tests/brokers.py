@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
+
 # Below the ports that the system hands out by itself, and for each process that tests its own:
 # else two of them, or a connection of somebody, take the same one before it is used.
 _PORTS = range(20000, 32000)
@@ -32,7 +34,9 @@ def free_port() -> int:
                 return port
 
 
-def wait_for_port(port: int, seconds: float = 20, alive: subprocess.Popen[bytes] | None = None) -> None:
+def wait_for_port(
+    port: int, seconds: float = PATIENCE_S, alive: subprocess.Popen[bytes] | None = None
+) -> None:
     """Returns once something listens on 127.0.0.1:port; RuntimeError when nothing does, or `alive` ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -105,7 +109,7 @@ class NatsServer:
         if self.process is not None:
             self.process.terminate()
             try:
-                self.process.wait(10)
+                self.process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.brokers import free_port, wait_for_port
+from tests.patience import PATIENCE_S
 
 
 def command() -> str:
@@ -74,7 +75,7 @@ class Mosquitto:
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(PATIENCE_S)
             self.process = None
 
     def __enter__(self) -> "Mosquitto":

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from tests.patience import PATIENCE_S
+
 
 def packets(data: bytes) -> list[bytes]:
     """The whole packets in `data` (MQTT 3.1.1, 2.2)."""
@@ -54,7 +56,7 @@ class Proxy:
     async def until_published(self, connection: int, count: int) -> None:
         while len(self.connections) <= connection or len(self.published(connection)) < count:
             self._sent.clear()
-            await asyncio.wait_for(self._sent.wait(), 10)
+            await asyncio.wait_for(self._sent.wait(), PATIENCE_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 
+from tests.patience import PATIENCE_S
+
 
 class Program:
     """A Python module run as a process. What it prints, on stdout and stderr, is in `lines`. `journal`: it is
@@ -46,7 +48,7 @@ class Program:
                 self._news.put(line.rstrip("\n"))
         self._news.put(None)
 
-    def expect(self, pattern: str, seconds: float = 30) -> re.Match[str]:
+    def expect(self, pattern: str, seconds: float = PATIENCE_S) -> re.Match[str]:
         """The next line that has the pattern; AssertionError with all that was said when none comes."""
         deadline = time.monotonic() + seconds
         while True:
@@ -67,7 +69,7 @@ class Program:
                 self.lines.append(line)
         return "\n".join(self.lines)
 
-    def end(self, number: int = signal.SIGTERM, seconds: float = 20) -> int:
+    def end(self, number: int = signal.SIGTERM, seconds: float = PATIENCE_S) -> int:
         """The exit code after this signal; AssertionError when it does not end."""
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -77,7 +79,7 @@ class Program:
             self.process.kill()
             self.process.wait()
             raise AssertionError(f"it did not end within {seconds} s:\n{self.said()}") from None
-        self._reader.join(10)
+        self._reader.join(PATIENCE_S)
         return code
 
     def __enter__(self) -> "Program":
@@ -87,4 +89,4 @@ class Program:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self._reader.join(10)
+        self._reader.join(PATIENCE_S)

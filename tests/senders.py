@@ -14,6 +14,7 @@ from gateway.transmission import frames, topics
 from gateway.transmission.custody import hop_key
 from gateway.transmission.ids import row_id
 from gateway.transmission.model import EVENT, PRESENT, Event, Reading, Timestamp, Value
+from tests.patience import PATIENCE_S
 
 PRESENT_CLASS = 3
 EVENTS_CLASS = 0
@@ -73,7 +74,7 @@ class TestSender:
         }
         return set(self.made) - waiting
 
-    async def settled(self, seconds: float = 20) -> None:
+    async def settled(self, seconds: float = PATIENCE_S) -> None:
         """Returns once everything has its receipt."""
         async with asyncio.timeout(seconds):
             while self.pending() or not self.machine._meters[self.meter].settled:
@@ -91,7 +92,7 @@ class TestSender:
             await asyncio.sleep(0.1)
 
     async def _connection(self) -> None:
-        async with aiomqtt.Client(self._url.hostname, self._url.port, timeout=3) as client:
+        async with aiomqtt.Client(self._url.hostname, self._url.port, timeout=PATIENCE_S) as client:
             await client.subscribe(topics.custody(self.meter), qos=1)
             self.machine.connected()
             tasks = [asyncio.ensure_future(work) for work in (self._send(client), self._remind())]

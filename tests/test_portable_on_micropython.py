@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.interpreter import ROOT, micropython
+from tests.patience import PATIENCE_S
 
 FILES = sorted((ROOT / "tests/portable").glob("test_*.py"))
 # Test sources are compiled on the heap and whole vector files loaded, so this is more than a board has;
@@ -19,7 +20,7 @@ HEAP = "4M"
 def run(*files: Path, heap: str = HEAP) -> "subprocess.CompletedProcess[str]":
     command = [micropython(), "-X", f"heapsize={heap}", "tests/portable/run.py", *map(str, files)]
     return subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=110
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE_S
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from omdp_cloud import engine
 from omdp_cloud.config import Engine
 from tests.brokers import free_port
+from tests.patience import PATIENCE_S
 
 HOST = """\
 import asyncio, sys
@@ -33,7 +34,7 @@ def listens(port: int) -> bool:
 
 
 async def until_listening(port: int, there: bool) -> None:
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(PATIENCE_S):
         while listens(port) != there:
             await asyncio.sleep(0.02)
 
@@ -53,7 +54,7 @@ async def test_it_comes_again_when_it_is_killed(tmp_path: Path):
         (first,) = servers()
         os.kill(first, signal.SIGKILL)
         # The next one may listen a moment later: that nothing listens in between is not to be seen for sure.
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(PATIENCE_S):
             while not servers() - {first}:
                 await asyncio.sleep(0.02)
         await until_listening(port, there=True)

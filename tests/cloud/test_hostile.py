@@ -16,6 +16,7 @@ from omdp_cloud.arrivals import MAX_HELD_BYTES, Arrivals
 from omdp_cloud.ingest import MAX_PAYLOAD, Ingest, Message
 from omdp_cloud.storage import Storage
 from tests.cloud.test_ingest import METER, ask, interval, message, present, receipts, rows
+from tests.patience import PATIENCE_S
 
 
 def status(payload: bytes, gateway: str = "here", meter: bytes = b"") -> Message:
@@ -180,7 +181,7 @@ async def test_batches_follow_the_work_they_make_and_close_in_a_moment():
         waiting.stored(await waiting.batch(), 0.001)
     waiting.put(topic, interval_frame(1), 1)
     waiting.put(topic, interval_frame(1), 1)  # the broker is impatient
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert len(await waiting.batch()) == 1
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gateway.transmission.model import EVENT, LOAD_PROFILE, PRESENT, REGISTERS
 from tests.brokers import free_port
+from tests.patience import PATIENCE_S
 from tests.processes import Program
 
 GATEWAY = """\
@@ -50,7 +51,7 @@ def readings(database: Path) -> list[tuple[str, int]]:
         return []  # not there, or just being replaced
 
 
-def until(holds: Callable[[], bool], said: Callable[[], str], seconds: float = 30) -> None:
+def until(holds: Callable[[], bool], said: Callable[[], str], seconds: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, said()

@@ -20,6 +20,7 @@ from gateway.transmission import topics
 from omdp_cloud.errors import StorageError
 from omdp_cloud.storage import Storage
 from tests.brokers import NatsServer
+from tests.patience import PATIENCE_S
 from tests.processes import Program
 from tests.senders import TestSender, sending
 
@@ -216,7 +217,7 @@ async def test_what_no_sender_holds_outlives_a_cloud_killed_before_its_commit(cl
             other.execute("ROLLBACK")
     cloud.start()
     query = "SELECT count(*) FROM meter_reading r JOIN meter_individual m ON m.id = r.meter"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             with closing(sqlite3.connect(cloud.database)) as connection:
                 (count,) = connection.execute(

@@ -9,6 +9,7 @@ from gateway.drivers.mep.tls_alerts import BAD_RECORD_MAC, UNKNOWN_PSK_IDENTITY,
 from gateway.drivers.mep.tls_client import TlsClient
 from tests import tls_peers
 from tests.interpreter import micropython
+from tests.patience import PATIENCE_S
 
 KEY = bytes(range(16))
 OTHER_KEY = bytes(range(1, 17))
@@ -94,7 +95,7 @@ def on_micropython(port: int, identity: bytes, key: bytes) -> "list[str]":
         [micropython(), "-X", "heapsize=224k", str(script), str(port), identity.hex(), key.hex()],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout.splitlines()

@@ -12,6 +12,7 @@ from omdp_cloud.commands import CommandStore, Sender
 from omdp_cloud.config import Broker
 from tests.board import CREDENTIAL, KEY, Application, board_process, board_settings, cloud, run_with, secret
 from tests.firmware.test_unix_port import HEAP, captured_meter, newest
+from tests.patience import PATIENCE_S
 
 OWNER = "what only the owner knows"
 
@@ -39,9 +40,9 @@ async def test_a_board_without_a_clock(application: Application, tmp_path: Path)
                 (READ_NOW, (model.REGISTERS,)),
                 (BACKFILL, (model.LOAD_PROFILE, 1, 2)),
             ):
-                answers.append(await sender.send(action, arguments, 30))
+                answers.append(await sender.send(action, arguments, PATIENCE_S))
             board.send_signal(signal.SIGINT)
-            _, errors = await asyncio.wait_for(board.communicate(), 10)
+            _, errors = await asyncio.wait_for(board.communicate(), PATIENCE_S)
         assert newest(tmp_path / "readings.db") > 0
     assert [answer and answer.status for answer in answers] == [DONE, DONE, REFUSED], errors.decode()
     assert answers[0] is not None

@@ -14,6 +14,7 @@ from tests.certificates import Authority
 from tests.interpreter import ROOT, micropython
 from tests.mosquitto import Mosquitto
 from tests.mqtt_proxy import Proxy
+from tests.patience import PATIENCE_S
 
 BROKERS = {"nats": NatsServer, "mosquitto": Mosquitto}
 
@@ -50,7 +51,7 @@ async def test_concurrent_publishes_pass_the_window_in_order(server):
 
     receiving = asyncio.create_task(receive())
     await asyncio.gather(*(broker.publish("many/x", b"%d" % n) for n in range(40)))
-    await asyncio.wait_for(receiving, 10)
+    await asyncio.wait_for(receiving, PATIENCE_S)
     assert received == [b"%d" % n for n in range(40)]
     await broker.close()
     await listener.close()
@@ -74,14 +75,14 @@ async def test_retained_messages_and_the_will(server):
     await broker.publish("board/status", b"here", retain=True)
     assert await listener.receive() == ("board/status", b"here")
     broker._task.cancel()  # the socket goes without a goodbye
-    assert await asyncio.wait_for(listener.receive(), 10) == ("board/status", b"gone")
+    assert await asyncio.wait_for(listener.receive(), PATIENCE_S) == ("board/status", b"gone")
     await broker.connect()
     await broker.publish("board/status", b"here", retain=True)
     await broker.close()
     late = client(server.port, "late")
     await late.connect()
     await late.subscribe("board/status")
-    assert await asyncio.wait_for(late.receive(), 10) == ("board/status", b"here")
+    assert await asyncio.wait_for(late.receive(), PATIENCE_S) == ("board/status", b"here")
     await late.close()
     await listener.close()
 
@@ -92,7 +93,7 @@ async def test_a_message_too_long_is_dropped_and_the_next_one_arrives(server):
     await broker.subscribe("long/#")
     await broker.publish("long/a", bytes(5000))
     await broker.publish("long/b", b"short")
-    assert await asyncio.wait_for(broker.receive(), 10) == ("long/b", b"short")
+    assert await asyncio.wait_for(broker.receive(), PATIENCE_S) == ("long/b", b"short")
     assert broker.dropped == 1
     await broker.close()
 
@@ -187,7 +188,7 @@ async def on_micropython(directory: Path, **settings) -> str:
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), 30)
+        output, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     finally:
         if process.returncode is None:
             process.kill()
@@ -219,7 +220,7 @@ async def test_tls_on_micropython(kind, tmp_path: Path):
         await listener.connect()
         await listener.subscribe("board/out")
         running = asyncio.create_task(on_micropython(tmp_path, **basic, ca=str(ca), name="broker.test"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             for number in range(20):
                 assert await listener.receive() == ("board/out", b"%d " % number + b"x" * 3000)
         await listener.publish("board/in", b"enough")
@@ -282,7 +283,7 @@ async def test_a_silent_broker_is_given_up():
     broker = client(port, keep_alive=1)
     await broker.connect()
     with pytest.raises(BrokerError, match="silent for more than 1 s"):
-        await asyncio.wait_for(broker.receive(), 10)
+        await asyncio.wait_for(broker.receive(), PATIENCE_S)
     await broker.close()
     server.close()
 
@@ -292,7 +293,7 @@ async def test_a_broker_that_acknowledges_nothing_is_given_up():
     broker = client(port, keep_alive=1)
     await broker.connect()
     with pytest.raises(BrokerError, match="acknowledged nothing for more than 1 s"):
-        await asyncio.wait_for(broker.publish("t", b""), 10)
+        await asyncio.wait_for(broker.publish("t", b""), PATIENCE_S)
     await broker.close()
     server.close()
 

@@ -6,11 +6,14 @@ import subprocess
 import pytest
 
 from tests.interpreter import ROOT, micropython
+from tests.patience import PATIENCE_S
 
 
 def exercise(heap: str, *arguments: object) -> dict:
     command = [micropython(), "-X", f"heapsize={heap}", "tests/firmware/outbox_exercise.py", ROOT, *arguments]
-    result = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=110)
+    result = subprocess.run(
+        list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     # Files that an earlier life left open complain when they are collected.
     (line,) = (line for line in result.stdout.splitlines() if line.startswith("{"))

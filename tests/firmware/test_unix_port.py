@@ -31,6 +31,7 @@ from tests.board import (
 )
 from tests.brokers import free_port
 from tests.interpreter import ROOT
+from tests.patience import PATIENCE_S
 
 # Objects are twice as large here as on a board.
 HEAP = os.environ.get("OSGP_TEST_HEAP", "224K")
@@ -65,7 +66,7 @@ async def stored(
     child: asyncio.subprocess.Process, database: Path, after: int, enough: Callable[[dict], bool]
 ) -> dict[int, list[list[Row]]]:
     """The rows, once there are enough; fails with what the child said when it ends or takes too long."""
-    for _ in range(600):
+    for _ in range(10 * PATIENCE_S):
         found = rows(database, after)
         if enough(found):
             return found
@@ -115,7 +116,7 @@ async def run_board(
         line.plug()
         await stored(board, database, last, enough)
         board.send_signal(signal.SIGINT)
-        output, errors = await asyncio.wait_for(board.communicate(), 10)
+        output, errors = await asyncio.wait_for(board.communicate(), PATIENCE_S)
     assert board.returncode == 0, errors.decode()
     reports = [json.loads(report) for report in output.decode().splitlines()]
     assert reports[-1]["outbox"]["receipted"] > 0

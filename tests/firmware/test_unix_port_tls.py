@@ -22,6 +22,7 @@ from tests.board import (
     secret,
 )
 from tests.firmware.test_unix_port import enough, stored
+from tests.patience import PATIENCE_S
 
 pytest.importorskip("mbedtls", reason="the virtual meter's TLS is python-mbedtls, which has no wheel here")
 
@@ -40,7 +41,7 @@ async def test_the_board_reads_over_tls_and_nothing_less_afterwards(application:
         async with board_process(application.image, HEAP, file) as board:
             await stored(board, database, 0, enough)
             board.send_signal(signal.SIGINT)
-            output, errors = await asyncio.wait_for(board.communicate(), 10)
+            output, errors = await asyncio.wait_for(board.communicate(), PATIENCE_S)
         assert board.returncode == 0, errors.decode()
         assert "MemoryError" not in errors.decode()
         report = json.loads(output.decode().splitlines()[-1])

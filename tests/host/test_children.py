@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from gateway.host import entry
+from tests.patience import PATIENCE_S
 
 CHILD = """\
 import os, time
 print(os.getpid(), flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 PARENT = """\
 import asyncio
@@ -23,7 +24,7 @@ from gateway.host.children import running
 
 async def main():
     async with running("a child", "sleeping_child", [], Path("child.log")):
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
 
 asyncio.run(main())
 """
@@ -52,7 +53,7 @@ def test_children_do_not_outlive_one_that_is_killed(tmp_path: Path):
     finally:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    for _ in range(500):
+    for _ in range(50 * PATIENCE_S):
         if not is_running(int(said)):
             break
         time.sleep(0.02)

@@ -15,6 +15,7 @@ import pytest
 
 from gateway.host import cli
 from tests.brokers import free_port
+from tests.patience import PATIENCE_S
 
 KEY = "ABCDEFGHIJKLMNOPQRST"
 WRONG_KEY = "0123456789abcdef0123456789abcdef"
@@ -26,7 +27,9 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "gateway.host.cli", *map(str, arguments)]
 
 
-def run(*arguments: object, stdin: bytes = b"", timeout: float = 30) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: object, stdin: bytes = b"", timeout: float = PATIENCE_S
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         command(*arguments), input=stdin, capture_output=True, timeout=timeout, env=ENVIRONMENT
     )
@@ -74,7 +77,7 @@ def listening(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]
         yield process, line.split()[2]
     finally:
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, said
 
 
@@ -202,7 +205,7 @@ def talker(answer: bytes, hang_up: bool = False) -> Iterator[tuple[str, threadin
     yield f"tcp://127.0.0.1:{listener.getsockname()[1]}", asked
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
-    thread.join(10)
+    thread.join(PATIENCE_S)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +323,7 @@ def test_ctrl_c_ends_a_read_with_130_and_without_a_traceback(files: Path):
             stderr=subprocess.PIPE,
             env={**ENVIRONMENT, "OSGP_TIME": "1"},
         )
-        assert asked.wait(20)
+        assert asked.wait(PATIENCE_S)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130 and b"Traceback" not in said, said

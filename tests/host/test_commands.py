@@ -16,6 +16,7 @@ from gateway.transmission import ids, model
 from omdp_cloud.command_line import run
 from omdp_cloud.config import load
 from tests.brokers import free_port, wait_for_port
+from tests.patience import PATIENCE_S
 from tests.processes import Program
 
 METER = ids.meter_individual_id("ELON", "1111")
@@ -76,7 +77,7 @@ class House:
             Program("gateway.host.cli", "run", "-c", directory / "gateway.toml")
         )
 
-    def command(self, line: str, who: str = "owner", wait: float = 30) -> int:
+    def command(self, line: str, who: str = "owner", wait: float = PATIENCE_S) -> int:
         action, *words = line.split()
         return asyncio.run(
             run(load(self.directory / f"{who}.toml"), ids.format_uuid(METER), action, words, wait)
@@ -94,7 +95,7 @@ class House:
         return self.select("SELECT count(*) FROM meter_reading WHERE kind = ?", kind)[0][0]
 
     def wait_for(self, condition) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while not condition():
             assert time.monotonic() < deadline, self.gateway.said() + self.cloud.said()
             time.sleep(0.05)
@@ -109,10 +110,10 @@ def house(tmp_path_factory: pytest.TempPathFactory):
 def test_each_command_is_done_and_its_result_stored(house: House, capsys: pytest.CaptureFixture[str]):
     program = (sys.executable, "-m", "omdp_cloud.cli", "command", ids.format_uuid(METER), "self-test")
     done = subprocess.run(
-        (*program, "--wait", "30", "-c", str(house.directory / "owner.toml")),
+        (*program, "--wait", str(PATIENCE_S), "-c", str(house.directory / "owner.toml")),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr + house.gateway.said()

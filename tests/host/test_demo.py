@@ -1,5 +1,6 @@
 """The demo, whole: real processes, a real broker, a real database, and nothing left behind."""
 
+import asyncio
 import json
 import os
 import signal
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.host.demo import demo as host_demo
+from tests.patience import PATIENCE_S
 from tests.processes import Program
 
 
@@ -35,18 +38,30 @@ def demo(temporary: Path, *arguments: str) -> Program:
     return Program("gateway.host.cli", "demo", *arguments, environment={"TMPDIR": str(temporary)})
 
 
-def test_readings_land_until_the_time_is_over(temporary: Path):
-    with demo(temporary, "--seconds", "15", "--json") as running:
-        assert running.process.wait(60) == 0, running.said()
-        readings = [json.loads(line) for line in running.said().splitlines()]
-    names = {
-        value["operationalPropertyDefinition"]["propertyId"]
-        for reading in readings
-        for value in reading["propertyValues"]
-    }
-    assert {"OBIS_1.8.0", "OBIS_1.7.0", "OBIS_32.7.0"} <= names
+def test_readings_land_as_json(temporary: Path):
+    readings = []
+    names: set[str] = set()
+    with demo(temporary, "--json") as running:
+        while not {"OBIS_1.8.0", "OBIS_1.7.0", "OBIS_32.7.0"} <= names:
+            readings.append(json.loads(running.expect("").string))
+            names |= {
+                value["operationalPropertyDefinition"]["propertyId"]
+                for value in readings[-1]["propertyValues"]
+            }
+        assert running.end(signal.SIGINT) == 0, running.said()
+        readings += [json.loads(line) for line in running.said().splitlines()[len(readings) :]]
     identifiers = [uuid.UUID(reading["meterReadingIdentifier"]) for reading in readings]
     assert len(set(identifiers)) == len(identifiers)
+
+
+async def test_it_ends_by_itself_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch):
+    async def shown(show) -> None:
+        show.readings = 1
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("gateway.host.demo._Show.run", shown)
+    async with asyncio.timeout(PATIENCE_S):
+        await host_demo(1, as_json=True)
 
 
 def test_ctrl_c_ends_it_well_with_a_line_for_each_reading(temporary: Path):
@@ -60,5 +75,5 @@ def test_ctrl_c_ends_it_well_with_a_line_for_each_reading(temporary: Path):
 
 def test_nothing_landed_is_a_failure(temporary: Path):
     with demo(temporary, "--seconds", "1") as running:
-        assert running.process.wait(60) == 1
+        assert running.process.wait(PATIENCE_S) == 1
         assert "no reading landed within 1 s" in running.said()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.brokers import free_port
 from tests.host.test_whole_way import CLOUD
+from tests.patience import PATIENCE_S
 from tests.processes import Program
 
 PROFILE = 5
@@ -43,7 +44,7 @@ def intervals(database: Path) -> list[tuple[int, int]]:
 
 
 def wait_for(database: Path, count: int, *programs: Program) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while len(intervals(database)) < count:
         assert time.monotonic() < deadline, "\n".join(program.said() for program in programs)
         time.sleep(0.02)

@@ -14,6 +14,7 @@ import pytest
 from gateway.host import cli
 from gateway.transmission import registry
 from tests.interpreter import ROOT, micropython
+from tests.patience import PATIENCE_S
 
 PASSWORD = "The meter's password"
 # Sources are compiled on the heap, so this is more than a board has.
@@ -48,12 +49,12 @@ def port(request: pytest.FixtureRequest, files: Path) -> Iterator[str]:
         yield said.split()[-1]
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE_S)
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=60, env=ENVIRONMENT, check=False
+        command(*arguments), capture_output=True, text=True, timeout=PATIENCE_S, env=ENVIRONMENT, check=False
     )
     assert PASSWORD not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
@@ -99,7 +100,7 @@ def test_a_recording_holds_no_password(port: str, files: Path, tmp_path: Path):
             assert unknown.returncode != 0
         finally:
             player.send_signal(signal.SIGINT)
-            _, complaints = player.communicate(timeout=20)
+            _, complaints = player.communicate(timeout=PATIENCE_S)
         assert player.returncode == 0
         assert "not in the recording: reading" in complaints
 
@@ -134,7 +135,7 @@ def test_micropython_reads_the_same(port: str, files: Path):
     argument = PASSWORD.encode().hex()
     done = subprocess.run(
         [micropython(), "-X", f"heapsize={HEAP}", str(script), port, argument],
-        capture_output=True, text=True, timeout=60, env=ENVIRONMENT, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_S, env=ENVIRONMENT, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]

@@ -20,6 +20,7 @@ from gateway.transmission import frames, ids, model, registry
 from gateway.transmission.rows import rows
 from tests.brokers import NatsServer
 from tests.mep_fakes import KEY
+from tests.patience import PATIENCE_S
 from tests.processes import Program
 
 PASSWORD = "The meter's password"
@@ -82,7 +83,7 @@ async def test_readings_are_marked_and_mep_is_let_in_between(directory: Path, br
         file.write_text(CONFIGURATION.format(broker=broker.port, port=port))
         with Program("gateway.host.cli", "run", "-c", file) as running:
             present = 0
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while present < 2:
                     topic, payload = await watcher.receive()
                     if not topic.endswith("/compact"):

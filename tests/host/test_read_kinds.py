@@ -15,6 +15,7 @@ from gateway.transmission import model
 from tests.expected_readings import Expected, lines, lines_said
 from tests.fake_meter import FakeMeter, standard
 from tests.host.test_cli import ENVIRONMENT, KEY, command, run
+from tests.patience import PATIENCE_S
 
 START = "2026-01-02T10:04:00Z"
 SINCE = "2026-01-01T00:00:00Z"
@@ -46,7 +47,7 @@ class Meter:
         return dict(os.environ)
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return run("read", *arguments, "--port", self.address, *self.file, self.key, timeout=60)
+        return run("read", *arguments, "--port", self.address, *self.file, self.key)
 
     def read(self, *arguments: str) -> dict[str, list[dict]]:
         """By kind; all kinds are there."""
@@ -59,7 +60,7 @@ class Meter:
 
     def end(self) -> None:
         self._process.send_signal(signal.SIGINT)
-        assert self._process.wait(20) == 0, self._process.stderr.read()
+        assert self._process.wait(PATIENCE_S) == 0, self._process.stderr.read()
 
     def truth(self) -> dict:
         """Ends the meter."""

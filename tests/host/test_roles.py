@@ -22,6 +22,7 @@ from gateway.host.mqtt import MqttBroker
 from gateway.transmission import frames, model, topics
 from gateway.transmission.custody import hop_key
 from tests.brokers import NatsServer, free_port
+from tests.patience import PATIENCE_S
 from tests.processes import Program
 
 METERS = tuple(uuid.UUID(int=n).bytes for n in (1, 2, 3))
@@ -113,7 +114,7 @@ def rows(database: Path) -> Counter[tuple[str, int]]:
 
 
 async def until(condition: Callable[[], bool], *programs: Program) -> None:
-    for _ in range(1200):
+    for _ in range(20 * PATIENCE_S):
         if condition():
             return
         await asyncio.sleep(0.05)

@@ -14,6 +14,7 @@ from gateway.transmission import frames, model, topics
 from gateway.transmission.custody import hop_key
 from tests.memory_broker import Cloud, MemoryBroker
 from tests.mosquitto import Mosquitto
+from tests.patience import PATIENCE_S
 
 TEXT = (Path(__file__).parents[2] / "docs" / "roles.md").read_text()
 LOCAL, CLOUD = (part.split("```")[0] for part in TEXT.split("```\nuser ")[1:])
@@ -31,7 +32,7 @@ def frame(meter: bytes, epoch: int, sequence: int) -> bytes:
 
 
 async def until(condition) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():
             await asyncio.sleep(0.02)
 
@@ -124,7 +125,7 @@ async def test_a_concentrators_rights_at_the_clouds_broker(tmp_path: Path):
         )
         for topic in stolen + up:
             await house.publish(topic, b"x")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             assert [(await cloud.receive())[0] for _ in up] == list(up)
             for topic in (topics.custody(METER), topics.command(METER)):
                 await cloud.publish(topic, b"x")

@@ -13,6 +13,7 @@ import pytest
 from gateway.host.mqtt import MqttBroker
 from gateway.transmission import frames, model
 from tests.brokers import NatsServer, free_port
+from tests.patience import PATIENCE_S
 from tests.processes import Program
 
 KEY = "ABCDEFGHIJKLMNOPQRST"
@@ -106,14 +107,14 @@ async def watch(broker: NatsServer) -> MqttBroker:
 
 async def frame(watcher: MqttBroker) -> None:
     """Returns at the next frame."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not (await watcher.receive())[0].endswith("/compact"):
             pass
 
 
 async def status(watcher: MqttBroker, state: str) -> None:
     """Returns when the gateway's own status is `state`."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             topic, payload = await watcher.receive()
             if topic == "concentrator/test-gateway/status" and json.loads(payload)["state"] == state:
@@ -130,7 +131,7 @@ def ends_well(running: Program) -> None:
 
 def ask_health(url: str) -> tuple[int, dict]:
     try:
-        with urllib.request.urlopen(url + "/health", timeout=10) as answer:
+        with urllib.request.urlopen(url + "/health", timeout=PATIENCE_S) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -170,7 +171,7 @@ async def test_the_meter_tells_changes_of_power_where_nothing_polls_them(directo
     watcher = await watch(broker)
     told = "register = true\nallow_writes = true\npower_change_w = 1\n\n[meter.schedule]"
     with gateway(directory, broker.port, more=(("[meter.schedule]", told), ('"5s"', '"off"'))) as running:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             topic, payload = "", b""
             while not topic.endswith("/compact") or frames.head(payload)[1] != model.PRESENT:
                 topic, payload = await watcher.receive()

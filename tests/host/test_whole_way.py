@@ -12,14 +12,13 @@ import pytest
 
 from gateway.transmission import ids
 from tests.brokers import free_port
+from tests.patience import PATIENCE_S
 from tests.processes import Program
 
 VECTOR = Path(__file__).parents[1] / "vectors" / "real_meter.json"
 REGISTERS, PRESENT, PROFILE, ALARM = 2, 3, 5, 6
-# Alarms and their codes, and after how many seconds they come up, each at another moment of the schedule; all
-# are told within:
-ALARMS = {20: ("cover removed", 12.9), 21: ("reverse energy", 15.1), 36: ("phase loss", 18.7)}
-WITHIN = 5
+# Alarms and their codes, and after how many seconds they come up, each at another moment of the schedule.
+ALARMS = {20: ("cover removed", 5.9), 21: ("reverse energy", 8.1), 36: ("phase loss", 9.7)}
 HIGHEST, LOWEST = 2**31 - 1, -(2**31)
 
 CONFIGURATION = """\
@@ -80,30 +79,35 @@ def whole(tmp_path_factory: pytest.TempPathFactory):
     present = [LOWEST, HIGHEST, -1, *captured["BT28"]["values"][3:]]
     extreme = {"BT23": struct.pack("<55i", *registers).hex(), "BT28": struct.pack("<55i", *present).hex()}
     (directory / "extreme.json").write_text(json.dumps(extreme))
-    begin = time.time()
-    life = [
-        {"at": f"{datetime.fromtimestamp(begin + after, UTC):%FT%T.%f}Z", "do": "set_alarm", "with": [name]}
-        for name, after in ALARMS.values()
-    ]
-    (directory / "life.json").write_text(json.dumps(life))
     port = free_port()
     (directory / "cloud.toml").write_text(CLOUD.format(port=port, directory=directory))
     with ExitStack() as stack:
+        cloud = stack.enter_context(Program("omdp_cloud.cli", "serve", "-c", directory / "cloud.toml"))
         addresses = {
-            name: simulate(stack, directory, serial, *options)
-            for name, serial, options in (
-                ("real", "1111", ("--baud", "fast", "--tables", VECTOR)),
-                ("extreme", "2222", ("--baud", "fast", "--tables", directory / "extreme.json")),
-                # At its own pace, with a load profile that takes minutes to read.
-                ("alarming", "3333", ("--history", 10, "--life", directory / "life.json")),
+            name: simulate(stack, directory, serial, "--baud", "fast", "--tables", tables)
+            for name, serial, tables in (
+                ("real", "1111", VECTOR),
+                ("extreme", "2222", directory / "extreme.json"),
             )
         }
-        cloud = stack.enter_context(Program("omdp_cloud.cli", "serve", "-c", directory / "cloud.toml"))
+        begin = time.time()
+        life = [
+            {
+                "at": f"{datetime.fromtimestamp(begin + after, UTC):%FT%T.%f}Z",
+                "do": "set_alarm",
+                "with": [name],
+            }
+            for name, after in ALARMS.values()
+        ]
+        (directory / "life.json").write_text(json.dumps(life))
+        # At its own pace, with a load profile that takes minutes to read.
+        options = ("--history", 10, "--life", directory / "life.json")
+        addresses["alarming"] = simulate(stack, directory, "3333", *options)
         (directory / "gateway.toml").write_text(CONFIGURATION.format(port=port, **addresses))
         gateway = stack.enter_context(Program("gateway.host.cli", "run", "-c", directory / "gateway.toml"))
         database = directory / "readings.db"
         late: dict[int, float] = {}
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         wanted = [(serial, kind) for serial in ("1111", "2222") for kind in (REGISTERS, PRESENT)]
         while len(late) < len(ALARMS) or not all(landed(database, *one) for one in wanted):
             assert time.monotonic() < deadline, gateway.said() + cloud.said()
@@ -198,9 +202,10 @@ def test_values_are_integers_in_the_database(database: Path):
     assert dead == []
 
 
-def test_alarms_are_there_in_time_while_the_load_profile_is_read(whole: tuple[Path, list[float]], figures):
+def test_alarms_do_not_wait_for_the_load_profile(whole: tuple[Path, list[float]], figures):
+    """How many seconds they may take is held in virtual time, by the tests of the gateway's own work."""
     database, late = whole
     figures("from the meter to the database: alarms after " + ", ".join(f"{one:.1f} s" for one in late))
-    assert max(late) <= WITHIN
+    assert len(late) == len(ALARMS)
     # Of the 960 intervals of ten days many are still to be read.
     assert len(rows(database, "SELECT 1 FROM meter_reading WHERE kind = ?", PROFILE)) < 960

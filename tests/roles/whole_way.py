@@ -19,6 +19,7 @@ from gateway.transmission import ids, model
 from tests.board import CREDENTIAL, KEY, Application, board_process, board_settings, cloud, process, secret
 from tests.brokers import NatsServer
 from tests.interpreter import ROOT
+from tests.patience import PATIENCE_S
 
 VECTOR = ROOT / "tests/vectors/real_meter.json"
 HEAP = os.environ.get("OSGP_TEST_HEAP", "224K")
@@ -107,14 +108,14 @@ async def test_rows_of_both_are_what_their_meters_say(application: Application, 
             children.append(await stack.enter_async_context(process(*command)))
         database = tmp_path / "readings.db"
         wanted = [(serial, kind) for serial in ("1111", "2222") for kind in (model.REGISTERS, model.PRESENT)]
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while not all(readings(database, *one) for one in wanted):
                 ended = [child for child in children if child.returncode is not None]
                 assert not ended, (await ended[0].communicate())[1].decode()
                 await asyncio.sleep(0.1)
         for child in children:
             child.terminate() if child is not children[0] else child.send_signal(2)
-        said = [(await asyncio.wait_for(child.communicate(), 20))[1].decode() for child in children]
+        said = [(await asyncio.wait_for(child.communicate(), PATIENCE_S))[1].decode() for child in children]
         assert [child.returncode for child in children] == [0, 0, 0], said
     captured = json.loads(VECTOR.read_text())
     registers = bytes.fromhex(captured["BT23"]["data"])

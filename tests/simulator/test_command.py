@@ -19,6 +19,7 @@ from gateway.simulator.calendar import DAY_MS
 from gateway.simulator.command import simulate
 from gateway.simulator.security import parse_key
 from tests.mep_probe import KEY, opened, read_message, request
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 RUN = "import typer; from gateway.simulator.command import simulate; typer.run(simulate)"
@@ -61,7 +62,7 @@ def start(
 def ask(address: str, table: int) -> bytes:
     """The meter's answer to a read of a whole table."""
     port = int(address.removeprefix("tcp://127.0.0.1:"))
-    with socket.create_connection(("127.0.0.1", port), 10) as line, line.makefile("rb") as reader:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as line, line.makefile("rb") as reader:
         number = 1
         while True:
             frame = request(read_message(table), number)
@@ -79,7 +80,7 @@ def test_tcp_process(running: list[subprocess.Popen[str]], key_file: Path) -> No
     message = ask(address, 23)
     assert int.from_bytes(message[3:7], "little") == 65845343
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=10) == ("", "")
+    assert process.communicate(timeout=PATIENCE_S) == ("", "")
     assert process.returncode == 0
 
 
@@ -100,7 +101,7 @@ def test_truth_is_written_at_the_end(
     process, _ = start(running, key_file, *options, "--truth", str(truth), "--firmware", "4.30")
     assert json.loads(truth.read_text())["run"][:10] == "2024-06-14"
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=30) == ("", "")
+    assert process.communicate(timeout=PATIENCE_S) == ("", "")
     assert process.returncode == 0
     told = json.loads(truth.read_text())
     who = told["identity"]
@@ -141,13 +142,13 @@ def test_truth_is_written_now_and_then(
     monkeypatch.setenv("OSGP_TIME", "600")
     truth = tmp_path / "truth.json"
     process, _ = start(running, key_file, "--truth", str(truth), "--history", "2", "--profile-sets", "2")
-    deadline = time.monotonic() + 30
-    first = truth.stat().st_ino
-    while truth.stat().st_ino == first:
+    deadline = time.monotonic() + PATIENCE_S
+    first = truth.stat().st_mtime_ns
+    while truth.stat().st_mtime_ns == first:
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
     process.kill()
-    assert process.communicate(timeout=30) == ("", "")
+    assert process.communicate(timeout=PATIENCE_S) == ("", "")
     told = json.loads(truth.read_text())
     intervals = told["load_profile"]["intervals"]
     assert len(intervals) >= 2 * 96 and len(intervals[0]["values"]) == 4
@@ -162,13 +163,13 @@ def test_pty_process_is_pulled_and_plugged_by_signals(
     os.close(os.open(link, os.O_RDWR | os.O_NOCTTY))
     for number, there in ((signal.SIGUSR1, False), (signal.SIGUSR2, True)):
         process.send_signal(number)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while link.exists() is not there:
             assert time.monotonic() < deadline
             time.sleep(0.005)
     os.close(os.open(link, os.O_RDWR | os.O_NOCTTY))
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=10) == ("", "")
+    assert process.communicate(timeout=PATIENCE_S) == ("", "")
     assert process.returncode == 0
     assert not link.is_symlink()
 

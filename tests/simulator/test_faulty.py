@@ -15,6 +15,7 @@ from gateway.simulator.listen import pty_line, serve_tcp
 from gateway.simulator.meter import VirtualMeter
 from tests.faulty_lines import MeterLink, in_virtual_time
 from tests.mep_probe import KEY, opened, read_message, request
+from tests.patience import PATIENCE_S
 
 DATA = bytes(range(256)) * 40
 CERTAIN = 1_000_000
@@ -163,7 +164,7 @@ async def test_a_reset_ends_a_tcp_connection() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"\0")
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            await asyncio.wait_for(reader.readexactly(1), 10)
+            await asyncio.wait_for(reader.readexactly(1), PATIENCE_S)
         writer.close()
 
 

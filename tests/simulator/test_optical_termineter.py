@@ -11,6 +11,7 @@ from c1218.connection import Connection
 from c1218.errors import C1218ReadTableError, C1218WriteTableError
 
 from tests.optical_probe import PASSWORD, READ_ONLY_PASSWORD
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 RUN = "import typer; from gateway.simulator.command import simulate; typer.run(simulate)"
@@ -45,7 +46,7 @@ def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     assert process.stdout is not None
     yield process.stdout.readline().removeprefix("listening on ").strip()
     process.terminate()
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE_S) == 0
     process.stdout.close()
 
 

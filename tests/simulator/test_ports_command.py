@@ -15,6 +15,7 @@ from gateway.simulator.command import simulate
 from gateway.simulator.optical_session import read_password_file
 from tests.mep_probe import KEY, opened, read_message, request
 from tests.optical_probe import PASSWORD
+from tests.patience import PATIENCE_S
 from tests.simulator.test_optical_termineter import LINE
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +50,7 @@ def start(files: dict[str, Path]) -> Iterator[Start]:
     yield launch
     for process in started:
         process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=10) == ("", "")
+        assert process.communicate(timeout=PATIENCE_S) == ("", "")
         assert process.returncode == 0
 
 

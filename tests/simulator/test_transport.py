@@ -14,6 +14,7 @@ from gateway.simulator.listen import pty_line, serve_pty, serve_tcp, tcp_line
 from gateway.simulator.meter import VirtualMeter
 from gateway.simulator.pacing import SEGMENT_BYTES, Piece, pieces, transmission_ms
 from tests.mep_probe import KEY, opened, read_message, request, write_message
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ async def exchange(
 
 async def hung_up(reader: asyncio.StreamReader) -> bool:
     try:
-        return await asyncio.wait_for(reader.read(1), 10) == b""
+        return await asyncio.wait_for(reader.read(1), PATIENCE_S) == b""
     except ConnectionError:
         return True
 
@@ -65,7 +66,7 @@ class Terminal:
     async def take(self, count: int) -> bytes:
         while len(self.buffer) < count:
             self.more.clear()
-            await asyncio.wait_for(self.more.wait(), 10)
+            await asyncio.wait_for(self.more.wait(), PATIENCE_S)
         taken = bytes(self.buffer[:count])
         del self.buffer[:count]
         return taken
@@ -191,7 +192,7 @@ async def test_adapter_pulled_and_plugged_again(meter: VirtualMeter, tmp_path: P
         assert not link.is_symlink()
         while not client.gone:
             client.more.clear()
-            await asyncio.wait_for(client.more.wait(), 10)
+            await asyncio.wait_for(client.more.wait(), PATIENCE_S)
         os.close(client.fd)
         line.plug()
         client = Terminal(str(link))
@@ -262,6 +263,6 @@ async def test_alerts_reach_a_registered_client(meter: VirtualMeter) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         await exchange(meter, reader, writer, write_message(2098, 30, b"\x01"))
         meter.raise_alert(0x08)
-        assert await asyncio.wait_for(reader.readexactly(4), 10) == b"\0\0\0\0"
+        assert await asyncio.wait_for(reader.readexactly(4), PATIENCE_S) == b"\0\0\0\0"
         meter.raise_alert(0)
         writer.close()
