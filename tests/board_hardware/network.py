@@ -21,8 +21,7 @@ STAT_WRONG_PASSWORD = 202
 STAT_ASSOC_FAIL = 203
 STAT_HANDSHAKE_TIMEOUT = 204
 
-_SETTINGS = (
-    "ssid essid key password security authmode channel hidden reconnects pm txpower max_clients mac".split()
+_SETTINGS = ("ssid", "essid", "key", "password", "security", "authmode", "channel", "hidden", "reconnects", "pm")
 )
 _names = {"country": "XX", "hostname": "mpy-esp32"}
 

@@ -3,7 +3,7 @@
 Of the world: `pin.<n>` holds the level of an input, `wifi` (JSON) what is on the air.
 
 Done by the board: `record` has a line for each thing done, `level.<n>` the level of an output, `wdt` the
-watchdog's time-out in ms, written anew when it is fed; `rtc` is the memory that outlives resets, `reset_cause`
+watchdog's time-out in ms (written anew when it is fed), `rtc` the memory that outlives resets, `reset_cause`
 why the board starts next.
 """
 
