@@ -19,6 +19,7 @@ from ..drivers.optical.meter import LAST_USER_ID, USER, USER_ID
 from ..drivers.optical.services import is_rate
 from ..errors import ConfigurationError
 from ..transmission import commands, model
+from .config_board import BoardSection
 from .config_broker import BrokerSection, LocalSection
 from .config_broker import contradictions as broker_contradictions
 from .config_fields import (
@@ -200,6 +201,7 @@ class Configuration(Section):
         default=None, description="metrics and health over HTTP; default: none"
     )
     meter: list[MeterSection] = []
+    board: BoardSection | None = Field(default=None, description="for a board only (docs/board.md)")
 
     def command_credential(self, meter: MeterSection) -> Path | None:
         """The file with the secret that the meter's owner commands with; None: nobody does."""
