@@ -2,27 +2,44 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
+
+# What a service manager, a terminal or a proxy of this machine would tell the programs under test.
+FOREIGN = (
+    *("OSGP_TIME", "CREDENTIALS_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "XDG_RUNTIME_DIR"),
+    *("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID"),
+    *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PYTHONSAFEPATH", "PYTHONDONTWRITEBYTECODE"),
+    *("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # A run in the background of a shell has SIGINT ignored, which the commands under test would inherit.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in FOREIGN:
+        os.environ.pop(name, None)
+    # What commands keep for after a restart goes with the tests, and not to the user's own.
+    state = tempfile.TemporaryDirectory(prefix="osgp-tests-")
+    os.environ["XDG_STATE_HOME"] = state.name
+    config.add_cleanup(state.cleanup)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _state_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What commands keep for after a restart goes with the tests, and not to the user's own."""
-    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+@pytest.fixture(autouse=True, scope="module")
+def _state_of_the_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No gateway that serves a module's tests sends what another's had left in its outbox."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(autouse=True)
 def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sends what another's gateway had left in its outbox."""
+    """Nor does that of a single test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
 
 

@@ -121,8 +121,9 @@ async def run_board(
     reports = [json.loads(report) for report in output.decode().splitlines()]
     assert reports[-1]["outbox"]["receipted"] > 0
     assert "MemoryError" not in errors.decode()
-    # The pulled adapter, and nothing else.
-    assert failures(reports[-1]) == [1, 0, 0]
+    # The pulled adapter, which may be looked for again before it is there, and nothing else.
+    meter, *others = failures(reports[-1])
+    assert meter >= 1 and others == [0, 0]
     return reports
 
 

@@ -146,7 +146,9 @@ async def test_frames_flow_and_come_back_after_the_adapter_was_pulled_and_the_me
     with gateway(directory, broker.port, more=(("[broker]", metrics),)) as running:
         url = (await asyncio.to_thread(running.expect, "metrics and health on (.*)"))[1]
         await frame(watcher)
-        assert await asyncio.to_thread(ask_health, url) == (200, {"healthy": True, "problems": []})
+        async with asyncio.timeout(PATIENCE_S):
+            while await asyncio.to_thread(ask_health, url) != (200, {"healthy": True, "problems": []}):
+                await asyncio.sleep(0.1)
         meter.process.send_signal(signal.SIGUSR1)
         await asyncio.to_thread(running.expect, "went away.*plug it in again")
         await asyncio.to_thread(running.expect, "no such port")
