@@ -2,7 +2,8 @@
 
 A machine without I/O and without a clock: one for each hop, for all meters that are sent over it. The
 caller says when the connection comes and goes, publishes what `next` gives, hands in what arrives on
-custody/[smartMeterId], and calls `stalled` when `waiting` has been true for some time and nothing moved.
+custody/[smartMeterId], and calls `remind` now and then, or `stalled` when `waiting` has been true for some
+time and nothing moved.
 """
 
 from .._compat import TYPE_CHECKING, const
@@ -69,6 +70,7 @@ class _Meter:
         self.cursors = [-1] * CLASSES
         self.credits = [0] * CLASSES
         self.flight: set[tuple[int, int, int]] = set()
+        self.moved = False  # since it was last looked whether it had
         self.sent = [0] * CLASSES  # of our own epoch: every sequence below has been given out
         self.generation = b""
         self.marks: list[
@@ -165,12 +167,27 @@ class Sender:
     def stalled(self) -> None:
         """Nothing came for a while: say again what is unanswered, ask again where receipts are missing."""
         for one in self._meters.values():
-            if not one.settled:
-                one.published = False
-            elif one.flight and self._key is not None:
-                one.again = True
-                one.claim = True
-                one.unsettle()
+            self._stall(one)
+
+    def remind(self) -> bool:
+        """`stalled`, but only for meters for which nothing came since the last call: what others receive says
+        nothing about them. Whether there were any."""
+        found = False
+        if self._up and self._key is not None:
+            for one in self._meters.values():
+                if (one.flight or one.published) and not one.moved:
+                    self._stall(one)
+                    found = True
+                one.moved = False
+        return found
+
+    def _stall(self, one: _Meter) -> None:
+        if not one.settled:
+            one.published = False
+        elif one.flight and self._key is not None:
+            one.again = True
+            one.claim = True
+            one.unsettle()
 
     def check(self) -> None:
         """Ask about every meter soon, however quiet it is: now and then, so that a restored receiver is
@@ -226,6 +243,7 @@ class Sender:
         count = 0
         for cls, epoch, first, last, digest in receipt.ranges:
             count += self._check_range(one, cls, epoch, first, last, digest)
+        one.moved = one.moved or count > 0
         if one.forgotten >= _ANNOUNCE:
             one.want = True
         return count
@@ -255,7 +273,7 @@ class Sender:
             one.mark(receipt.session, receipt.position)
         self._outbox.set_note(b"custody/" + one.meter, one.standing())
         if answer:
-            one.settled = True
+            one.settled = one.moved = True
             one.published = False
             one.ask = None
             self._outbox.declared(one.meter, one.told)
@@ -309,6 +327,7 @@ class Sender:
         elif not one.settled or one.want:
             if one.ask is None:
                 one.ask = self._make_ask(one, self._key)
+                one.moved = True
             if one.published:
                 return None
             one.published = True
@@ -343,6 +362,7 @@ class Sender:
 
     def _take(self, one: _Meter, entry: "Entry") -> None:
         one.cursors[entry.cls] = entry.place
+        one.moved = one.moved or not one.flight
         one.flight.add((entry.cls, entry.epoch, entry.sequence))
         if entry.epoch == self._outbox.epoch:
             one.sent[entry.cls] = max(one.sent[entry.cls], entry.sequence + 1)

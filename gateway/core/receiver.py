@@ -45,11 +45,23 @@ class OutboxLedgerStore(LedgerStore):
                 del self._streams[key]
 
     def forget_hashes(self, meter: bytes) -> None:
-        """Vouch no longer for what was passed on: it may be nowhere now."""
+        """Vouch no longer for what was passed on and has left the outbox: it may be nowhere now."""
         for key, stream in self._streams.items():
             if key[0] == meter:
-                stream.hashes = {}
+                stream.hashes = {
+                    sequence: sha256
+                    for sequence, sha256 in stream.hashes.items()
+                    if self._holds(key, sequence, sha256)
+                }
         self._loose[meter] = []
+
+    def _holds(self, key: "Key", sequence: int, sha256: bytes) -> bool:
+        meter, cls, epoch = key
+        entry = self._outbox.get(meter, cls, epoch, sequence)
+        try:
+            return entry is not None and entry.sha256() == sha256
+        except OutboxError:
+            return False
 
     def add_loose(self, meter: bytes, sha256: bytes) -> None:
         loose = self._loose.setdefault(meter, [])

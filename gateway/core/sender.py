@@ -271,14 +271,9 @@ class Sender:
         patience = _PATIENCE_MS
         checked = clock.monotonic_ms()
         while True:
-            forgotten = self.custody.forgotten
             # Shortened by chance by up to a quarter, so that many gateways do not ask in step.
             await clock.sleep_ms(patience - random.getrandbits(16) * patience // 4 // 65536)
-            if not self.custody.waiting or self.custody.forgotten != forgotten:
-                patience = _PATIENCE_MS
-            else:
-                patience = min(2 * patience, _MOST_PATIENCE_MS)
-                self.custody.stalled()
+            patience = min(2 * patience, _MOST_PATIENCE_MS) if self.custody.remind() else _PATIENCE_MS
             self._tell(worker)
             if self._refused:
                 self._unheard.add(min(self._refused))

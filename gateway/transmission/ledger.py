@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 # Bounds of the ledger's tables.
 MAX_HASHES = const(1024)  # per stream
-MAX_STREAMS = const(128)  # per meter
+MAX_STREAMS = const(512)  # per meter: more than a sender that is started again and again keeps frames of
 MAX_LOOSE = const(256)  # per meter
+# So many hashes of a stream stay although nobody asks about them any more: a sender that offers again what it
+# keeps is told that it is here, where its epochs are short.
+_STAY = const(64)
 _MOST_RANGES = const(128)  # told at once; the rest when the sender asks again
 STREAM_SECONDS = const(7 * 86400)  # a stream that nothing has touched for so long may go
 
@@ -67,8 +70,10 @@ class Stream:
         else:
             self.hashes[sequence] = sha256
 
-    def prune(self, low: int) -> None:
-        """Nobody asks about sequences below `low` any more."""
+    def prune(self, low: int, stay: int = 0) -> None:
+        """Nobody asks about sequences below `low` any more; the newest `stay` hashes stay all the same."""
+        if stay:
+            low = min(low, sorted(self.hashes)[-stay] if len(self.hashes) > stay else 0)
         below = [sequence for sequence in self.hashes if sequence < low]
         for sequence in below:
             del self.hashes[sequence]
@@ -238,7 +243,7 @@ class Ledger:
             key = (meter, cls, epoch)
             stream = self._streams[key]
             # One ask late, so that two copies of a running machine do not wipe out each other's hashes.
-            stream.prune(min(low, stream.low))
+            stream.prune(min(low, stream.low), _STAY)
             stream.key_id, stream.nonce, stream.low = name, ask.nonce, low
             for first, last in runs:
                 self._add_ranges(receipts, key, stream.runs(first, last), claimed.get(key, set()))

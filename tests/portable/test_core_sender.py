@@ -186,6 +186,21 @@ class TestFaults(Bench):
 
         self.run_bench(script)
 
+    def test_what_others_receive_does_not_keep_a_meter_waiting(self):
+        async def script(worker):
+            self.append(1)
+            await self.clock.until(lambda: not self.pending(), MINUTE)
+            self.cloud.away = True
+            self.append(10)
+            await self.clock.advance(5 * SECOND)
+            self.cloud.away = False
+            for _ in range(60):
+                self.append(1, METERS[1])
+                await self.clock.advance(2 * SECOND)
+            self.assertEqual(self.pending(), 0)
+
+        self.run_bench(script)
+
     def test_forged_and_foreign_messages_change_nothing(self):
         async def script(worker):
             self.append(1)

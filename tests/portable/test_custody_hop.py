@@ -378,6 +378,24 @@ class HopTest(unittest.TestCase):
         self.assertRaises(FrameError, hop.receiver.ask, METER, b"")
         self.assertEqual(hop.receiver.finish(hop.now), [])
 
+    def test_many_short_epochs_that_are_offered_again_are_not_sent_again(self):
+        hop = Hop()
+        for epoch in range(1000, 1150):
+            for sequence in range(2):
+                frame = pack([PROFILE, epoch, sequence, b""])
+                hop.box.append_foreign(METER, PROFILE, epoch, sequence, frame)
+        turns = 0
+        while hop.box.streams(METER):
+            hop.turn()
+            turns += 1
+        self.assertTrue(turns <= 40, turns)
+        hop.box.offer_again(METER)
+        hop.sender.connected()
+        frames = 0
+        while hop.box.streams(METER):
+            frames += len([one for one in hop.turn() if not isinstance(one, Ask)])
+        self.assertEqual(frames, 0)
+
     def test_what_the_ledger_forgets_costs_a_repetition_only(self):
         hop = Hop()
         hop.add(PROFILE, 3)
