@@ -29,6 +29,8 @@ from gateway.transmission import (
     rows,
     sealing,
 )
+from gateway.web import dns
+from gateway.web.http import BODY, HttpMachine
 from tests.fuzz.engine import Decoder
 from tests.fuzz.tables import reader_decoders, table_decoders
 from tests.mep_fakes import KEY, answer, framed
@@ -91,6 +93,19 @@ def decoders() -> dict[str, Decoder]:
             "command messages", command_messages, command_seeds(), tokens=[b"\xc4\x08", b"\x96", b"\xcf"]
         ),
         Decoder("commands at their desk", command_desk, command_seeds(), tokens=[b"\xc4\x08", b"\xcf"]),
+        Decoder(
+            "page requests",
+            page_requests,
+            PAGE_SEEDS,
+            tokens=[b"\r\n", b"HTTP/1.1\r\n", b"Content-Length: ", b"X-Gateway: "],
+            memory=1 << 17,
+        ),
+        Decoder(
+            "names in set-up",
+            lambda data: dns.answer(data, bytes(4)),
+            DNS_SEEDS,
+            tokens=[b"\0\1\0\1", b"\xc0\x0c", b"\x3f"],
+        ),
         Decoder(
             "mqtt packets",
             mqtt_packets,
@@ -428,3 +443,26 @@ MQTT_SEEDS = [
     b"\x20\2\0\0\x30\x82\x02\0\1t" + bytes(255),
     b"\x20\2\0\5",
 ]
+
+
+# The page.
+
+
+PAGE_SEEDS = [
+    b"GET /api/log?after=12 HTTP/1.1\r\nHost: board.local:80\r\nX-Gateway: 0011 1 22\r\n\r\n",
+    b"POST /api/settings HTTP/1.1\r\nHost: 192.168.4.1\r\nContent-Length: 7\r\nCookie: a=b\r\n\r\n{'a':1}",
+    b"GET http://captive.apple.com/hotspot-detect.html HTTP/1.0\n\n",
+]
+DNS_SEEDS = [
+    b"\xab\xcd\1\0\0\1\0\0\0\0\0\0\7captive\5apple\3com\0\0\1\0\1",
+    b"\0\1\1\0\0\1\0\0\0\0\0\1\3www\1a\0\0\x1c\0\1\0\0\x29\4\xd0\0\0\0\0\0\0",
+]
+
+
+def page_requests(data: bytes) -> None:
+    machine = HttpMachine()
+    for piece in pieces(data):
+        request = machine.feed(piece)
+        if request is not None:
+            assert request.path.startswith("/") and len(request.body) <= BODY
+            return
