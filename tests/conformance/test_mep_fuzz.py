@@ -12,6 +12,7 @@ from gateway.drivers.mep.machine import Machine
 from gateway.errors import ConfigurationError, GatewayError, MeterError, ProtocolError
 from tests.mep_fakes import KEY, answer, framed
 from tests.mep_profile import FEW, MANY
+from tests.walked_machine import Walk
 
 # Bytes that look like something: lengths, alerts, refusals, whole frames with a digest that fits nothing.
 PIECES = st.one_of(
@@ -32,54 +33,39 @@ MOST_SENT = 8
 @given(STEPS, st.booleans())
 def test_any_bytes_in_any_order(steps, encrypt):
     machine = Machine(KEY, encrypt=encrypt)
-    message = read_message(23, 0, 4)
-    frame, sent, waiting = b"", 0, False
+    walk = Walk(machine, read_message(23, 0, 4))
 
     def follow(found):
-        nonlocal frame, sent, waiting
         for kind, value in found:
             assert kind in (events.SEND, events.ANSWER, events.FAILED, events.IGNORED, events.ALERT)
-            assert waiting or kind == events.ALERT
+            assert walk.waiting or kind == events.ALERT
             if kind == events.SEND:
-                frame = machine.output()
-                sent += 1
+                walk.resend()
             elif kind == events.ANSWER:
                 assert value == b"\0\0\4good"
-                waiting = False
+                walk.waiting = False
             elif kind == events.FAILED:
                 assert isinstance(value, MeterError)
                 assert KEY.decode() not in str(value)
-                waiting = False
+                walk.waiting = False
+
+    def good() -> list:
+        return machine.receive(answer(walk.frame, b"\0\0\4good"))
 
     for step in steps:
-        if step == "begin":
-            machine.abandon()
-            machine.begin(message)
-            frame, sent, waiting = machine.output(), 1, True
-        elif step == "abandon":
-            machine.abandon()
-            waiting = False
-        elif step == "pause":
-            machine.pause()
-            assert not machine.unfinished
-        elif step == "silence":
-            event = machine.silence()
-            follow([event] if event else [])
-            assert not machine.unfinished
-        elif step == "answer" and not encrypt and frame:
-            follow(machine.receive(answer(frame, b"\0\0\4good")))
-        elif step != "answer":
-            follow(machine.receive(step))
-        assert sent <= MOST_SENT
+        if step != "answer":
+            follow(walk.step(step))
+        elif not encrypt and walk.frame:
+            follow(good())
+        assert walk.sent <= MOST_SENT
 
     # And it can always go on; one refusal in a row more may be the last that is answered.
     machine.abandon()
     machine.pause()
-    machine.begin(message)
-    frame, sent, waiting = machine.output(), 1, True
+    walk.begin()
     if not encrypt:
-        follow(machine.receive(answer(frame, b"\0\0\4good")))
-        assert not waiting
+        follow(good())
+        assert not walk.waiting
 
 
 @MANY

@@ -18,6 +18,7 @@ from gateway.errors import ConfigurationError, GatewayError, MeterError, Protoco
 from tests.mep_fakes import VirtualTime
 from tests.mep_profile import FEW, MANY
 from tests.optical_fakes import ACK, NAK, PASSWORD, FakePort, OpticalLink, packet_of, packets_of, table_answer
+from tests.walked_machine import Walk
 
 LARGEST = 256
 MOST = 992
@@ -43,48 +44,29 @@ STEPS = st.lists(st.one_of(PIECES, st.sampled_from(["pause", "silence", "abandon
 def test_any_bytes_in_any_order(steps, message):
     machine = Machine(LARGEST, MOST)
     machine.packet_size, machine.packets = 64, 4
-    sent = replies = 0
-    waiting = False
+    walk = Walk(machine, message)
 
     def follow(found):
-        nonlocal sent, replies, waiting
         for kind, value in found:
-            assert waiting
+            assert walk.waiting
             if kind == events.SEND:
-                assert machine.output()[:1] == b"\xee"
-                sent += 1
+                walk.resend()
+                assert walk.frame[:1] == b"\xee"
             elif kind == events.REPLY:
                 assert value in (ACK, NAK)
-                replies += 1
             elif kind == events.ANSWER:
                 assert 0 < len(value) <= MOST
-                waiting = False
+                walk.waiting = False
             elif kind == events.FAILED:
                 assert isinstance(value, MeterError)
-                waiting = False
+                walk.waiting = False
             else:
                 assert kind == events.TAKEN
                 assert 0 < value <= 6000
 
     for step in steps:
-        if step == "begin":
-            machine.abandon()
-            machine.begin(message)
-            machine.output()
-            sent, waiting = 1, True
-        elif step == "abandon":
-            machine.abandon()
-            waiting = False
-        elif step == "pause":
-            machine.pause()
-            assert not machine.unfinished
-        elif step == "silence":
-            event = machine.silence()
-            follow([event] if event else [])
-            assert not machine.unfinished
-        else:
-            follow(machine.receive(step))
-        assert sent <= 4 * 5  # packets, each with its repetitions
+        follow(walk.step(step))
+        assert walk.sent <= 4 * 5  # packets, each with its repetitions
 
     # And it can always go on.
     machine.abandon()

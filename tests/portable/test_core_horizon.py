@@ -63,6 +63,13 @@ class World:
                 self.outbox.forget(METER, cls, self.outbox.epoch, entry.sequence, entry.sequence)
                 self.taken.append((self.now, self.frames[(cls, entry.sequence)]))
 
+    def live(self, quarters):
+        """So many quarters of an hour in which all is read and taken at once."""
+        for _ in range(quarters):
+            self.tick()
+            self.read()
+            self.take()
+
     def back(self, since):
         """Where `go_back` goes, without its effect on notes; checks that it leaves nothing out."""
         name = b"horizon/" + METER
@@ -85,10 +92,7 @@ class TestHorizon(unittest.TestCase):
 
     def test_a_calm_life_goes_back_little_more_than_a_day(self):
         world = World(self.clock)
-        for _ in range(4 * 40):
-            world.tick()
-            world.read()
-            world.take()
+        world.live(4 * 40)
         for hours in range(3, 40):
             since = START + HOUR * hours
             self.assertTrue(since - DAY - 3 * HOUR < world.back(since) < since - DAY)
@@ -96,10 +100,7 @@ class TestHorizon(unittest.TestCase):
 
     def test_frames_that_were_not_receipted_for_days_at_that_time(self):
         world = World(self.clock)
-        for _ in range(4 * 30):
-            world.tick()
-            world.read()
-            world.take()
+        world.live(4 * 30)
         gone = world.now
         for _ in range(4 * 50):  # the receiver is away
             world.tick()
@@ -125,18 +126,12 @@ class TestHorizon(unittest.TestCase):
         self.assertEqual(world.back(world.now - 5 * HOUR), 0)  # from the oldest
         world.read()
         world.take()
-        for _ in range(9):
-            world.tick()
-            world.read()
-            world.take()
+        world.live(9)
         self.assertTrue(world.back(world.now) > world.now - DAY - 3 * HOUR)
 
     def test_going_back_lowers_all_notes(self):
         world = World(self.clock)
-        for _ in range(4 * 60):
-            world.tick()
-            world.read()
-            world.take()
+        world.live(4 * 60)
         since = START + 40 * HOUR
         back = horizon.go_back(world.outbox, METER, since)
         self.assertEqual(horizon.go_back(world.outbox, METER, world.now), back)
@@ -144,18 +139,12 @@ class TestHorizon(unittest.TestCase):
         world.outbox.set_note(
             note_name("again", model.EVENT, METER), b"\x92\xce" + back.to_bytes(4, "big") + b"\xc0"
         )
-        for _ in range(8):
-            world.tick()
-            world.read()
-            world.take()
+        world.live(8)
         self.assertEqual(horizon.go_back(world.outbox, METER, world.now), back)
 
     def test_notes_are_few_and_reach_far_back(self):
         world = World(self.clock)
-        for _ in range(4 * 24 * 8):
-            world.tick()
-            world.read()
-            world.take()
+        world.live(4 * 24 * 8)
         self.assertTrue(len(world.outbox.note(b"horizon/" + METER)) < 600)
         for days in range(3, 8):
             since = START + DAY * days
@@ -164,24 +153,15 @@ class TestHorizon(unittest.TestCase):
 
     def test_a_clock_that_was_set_back(self):
         world = World(self.clock)
-        for _ in range(4 * 60):
-            world.tick()
-            world.read()
-            world.take()
+        world.live(4 * 60)
         world.now = START + 10 * HOUR
-        for _ in range(4 * 60):
-            world.tick()
-            world.read()
-            world.take()
+        world.live(4 * 60)
         self.assertTrue(horizon.go_back(world.outbox, METER, START + 9 * HOUR) <= START + 8 * HOUR - DAY)
         self.assertTrue(len(world.outbox.note(b"horizon/" + METER)) < 600)
 
     def test_after_a_restart_what_was_pending_before_counts(self):
         world = World(self.clock)
-        for _ in range(4 * 30):
-            world.tick()
-            world.read()
-            world.take()
+        world.live(4 * 30)
         gone = world.now
         for _ in range(4 * 20):
             world.tick()
@@ -224,10 +204,7 @@ class TestHorizon(unittest.TestCase):
 
     def test_a_replaced_meter_has_no_notes(self):
         world = World(self.clock)
-        for _ in range(4 * 30):
-            world.tick()
-            world.read()
-            world.take()
+        world.live(4 * 30)
         horizon.drop(world.outbox, METER)
         self.assertEqual(world.back(world.now), 0)
         horizon.drop(world.outbox, METER)

@@ -48,6 +48,15 @@ def frames(box, cls, meter=METER):
     return found
 
 
+def reopened(disk):
+    """The outbox of a second life, with 100 frames from the first."""
+    box = opened(disk)
+    fill(box, PROFILE, 100)
+    sync(box)
+    box.close()
+    return opened(disk)
+
+
 def newest(disk, suffix):
     return sorted(name for name in disk.names if name.endswith(suffix))[-1]
 
@@ -205,11 +214,7 @@ class Spoiled(unittest.TestCase):
 
     def test_files_that_can_not_be_opened_at_present_are_not_given_up(self):
         disk = Disk()
-        box = opened(disk)
-        fill(box, PROFILE, 100)
-        sync(box)
-        box.close()
-        box = opened(disk)
+        box = reopened(disk)
         disk.at_most = disk.opened
         self.assertRaises(OutboxError, frames, box, PROFILE)
         self.assertRaises(OutboxError, opened, disk)
@@ -220,11 +225,7 @@ class Spoiled(unittest.TestCase):
 
     def test_what_can_not_be_read_for_long_is_given_up(self):
         disk = Disk()
-        box = opened(disk)
-        fill(box, PROFILE, 100)
-        sync(box)
-        box.close()
-        box = opened(disk)
+        box = reopened(disk)
         disk.unreadable = [sorted(name for name in disk.names if name.endswith(".1"))[0]]
         tries = 0
         while True:
