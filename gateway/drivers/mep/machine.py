@@ -26,7 +26,8 @@ from ...errors import ConfigurationError, ProtocolError
 from .. import events
 from ..c1218 import OK, describe
 from .digest import DIGEST_BYTES, Digest, key_bits
-from .framing import ALERT, MAX_MESSAGE, MESSAGE, Framer, frame
+from .exchange import READY, WAITING, Exchange
+from .framing import MAX_MESSAGE, frame
 from .key import KEY_BYTES
 from .messages import AUTHENTICATION_FAILURE, INVALID_SEQUENCE, SERVICE_SEQUENCE
 from .rc4 import Rc4
@@ -37,10 +38,6 @@ if TYPE_CHECKING:
     Event = tuple[int, Any]
 
 SECURITY_OVERHEAD = 12  # sequence number and digest of a request
-
-_IDLE = const(0)
-_READY = const(1)
-_WAITING = const(2)
 
 # Appendix B: makes the encryption key out of the MEP key.
 _CONSTANT = b"\x38\x8b\x8f\xbc\x36\xa8\x55\x85\x87\xaf\xc9\x0f\xb2\x3a\x3b\x99"
@@ -67,37 +64,23 @@ _EQUAL_REFUSALS = const(2)
 _EQUAL_REFUSALS_OF_THE_RIGHT_KEY = const(5)
 
 
-class Machine:
-    """One exchange at a time. `key`: 16 bytes; `encrypt`: whether requests, and so answers, are encrypted;
-    `sequence`: any number, the meter's first 0C sets it right.
+class Machine(Exchange):
+    """See Exchange. `key`: 16 bytes; `encrypt`: whether requests, and so answers, are encrypted; `sequence`:
+    any number, the meter's first 0C sets it right.
 
     `resyncs` counts 0C answers: when it moves, dimensions may have changed (ET04.116, IDT version).
-    `patient`: whether damaged answers are asked for again; who can ask for less at a time sets it to False.
-    `damaged`: whether bytes came in this exchange that are no answer. `proven`: whether the meter has shown
-    that it knows the key.
     """
 
     def __init__(self, key: bytes, encrypt: bool = False, sequence: int = 0) -> None:
         if len(key) != KEY_BYTES:
             raise ConfigurationError("a MEP key has %d bytes, this has %d" % (KEY_BYTES, len(key)))
+        Exchange.__init__(self)
         self.resyncs = 0
-        self.patient = True
-        self.damaged = False
-        self.proven = False
-        self._noisy = False
         self._bits = key_bits(key)
         self._encryption_key = Rc4(key).crypt(_CONSTANT) if encrypt else None
         self._sequence = sequence
-        self._framer = Framer()
-        self._refusals = 0  # in a row, across exchanges: who keeps asking with a refused key gets one try
         self._heard_whole = False  # whether one of them came often enough
         self._refused_with: list[bytes] = []  # the refusals of this frame
-        self._state = _IDLE
-        self._request = b""
-
-    @property
-    def unfinished(self) -> bool:
-        return self._framer.unfinished
 
     def begin(self, message: bytes) -> None:
         """Start an exchange with a C12.18 request."""
@@ -113,40 +96,9 @@ class Machine:
         self.damaged = False
         self._build()
 
-    def output(self) -> bytes:
-        """The frame to send; from here on answers count."""
-        self._state = _WAITING
-        self._tries += 1
-        return self._frame
-
-    def receive(self, data: bytes) -> "list[Event]":
-        """What the bytes bring, in order; one alert at most stands for all in `data`."""
-        found: list[Event] = []
-        alerted = False
-        at = 0
-        framer = self._framer
-        while at < len(data):
-            at = framer.take(data, at)
-            if framer.found == MESSAGE:
-                if self._state == _WAITING:
-                    found.append(self._judge(framer.message()))
-            elif framer.found == ALERT:
-                if not alerted:
-                    found.append((events.ALERT, None))
-                    alerted = True
-            elif framer.found is not None:
-                self._spoiled()
-        return found
-
-    def pause(self) -> None:
-        """The line was quiet for longer than a frame may pause."""
-        if self._framer.unfinished:
-            self._spoiled()
-            self._framer.reset()
-
     def silence(self) -> "Event | None":
         """The time for an answer is over."""
-        if self._state != _WAITING:
+        if self._state != WAITING:
             self.pause()
             return None
         messages = self._framer.behind_noise()
@@ -163,7 +115,7 @@ class Machine:
         # A damaged answer tells that the request has arrived, and its number is used up.
         if self._repeats > 1 or self.damaged:
             self._build()
-        self._state = _READY
+        self._state = READY
         return events.SEND, None
 
     def hesitate(self) -> None:
@@ -172,8 +124,7 @@ class Machine:
 
     def abandon(self) -> None:
         """Nobody waits for this exchange any more; an answer that still comes is not believed."""
-        self._state = _IDLE
-        self._request = self._frame = b""
+        self._done()
 
     def _build(self) -> None:
         number = self._sequence
@@ -193,7 +144,7 @@ class Machine:
             body = self._cipher.crypt(body)
         self._frame = frame(body + proof)
         self._refused_with = []
-        self._state = _READY
+        self._state = READY
 
     def _judge(self, message: bytes) -> "Event":
         response = self._proven(message)
@@ -208,7 +159,7 @@ class Machine:
         self.damaged = self._noisy = True
         return events.IGNORED, None
 
-    def _spoiled(self) -> None:
+    def _garbled(self) -> None:
         self._garbage = self.damaged = self._noisy = True
 
     def _proven(self, message: bytes) -> "bytes | None":
@@ -281,7 +232,7 @@ class Machine:
             return self._fail(key_refused())
         if self.proven and self._refusals == 1:
             self._build()  # its number may be used up; from then on the same bytes tell noise from the key
-        self._state = _READY
+        self._state = READY
         return events.SEND, None
 
     def _fail(self, error: Exception) -> "Event":

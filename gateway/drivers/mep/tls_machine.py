@@ -34,7 +34,8 @@ from ..._compat import TYPE_CHECKING, const
 from ...errors import ProtocolError
 from .. import events
 from ..c1218 import OK, is_write
-from .framing import ALERT, MAX_MESSAGE, MESSAGE, Framer, frame
+from .exchange import IDLE, READY, WAITING, Exchange
+from .framing import MAX_MESSAGE, frame
 from .messages import (
     SERVICE_SEQUENCE,
     TLS_ERROR,
@@ -77,10 +78,6 @@ CLIENT_ID = const(100)
 # A message for `begin`: end the session, so that RC4 is taken again.
 TERMINATE = b""
 
-_IDLE = const(0)
-_READY = const(1)
-_WAITING = const(2)
-
 # Sendings without an answer to be used: in a row, and all that an exchange may take.
 _MAX_REPEATS = const(2)
 _MAX_TRIES = const(12)
@@ -105,43 +102,31 @@ _MAX_SKIPS = const(3)
 _MAX_PARTS = const(4)
 
 
-class TlsMachine:
-    """One exchange at a time, in a session that it opens when there is none.
+class TlsMachine(Exchange):
+    """See Exchange; in a session that it opens when there is none.
 
     `make_tls(identity, key)`: begins a TLS client, None for who only sends TERMINATE; `key`: 16 bytes;
     `levels`: the key ids to try, in this order. `level`: the key id that the meter has accepted, or None;
-    `answered`: whether anything that came looked like TLS. `patient`, `damaged`, `proven`: as for Machine.
+    `answered`: whether anything that came looked like TLS.
     """
 
     resyncs = None  # TLS has no sign that dimensions have changed
 
     def __init__(self, make_tls: "MakeTls | None", key: bytes, levels: "tuple[int, ...]") -> None:
-        self.patient = True
-        self.damaged = False
-        self.proven = False
+        Exchange.__init__(self)
         self.level: int | None = None
         self.answered = False
         self._make_tls = make_tls
         self._key = key
         self._levels = levels
         self._at = 0  # in levels
-        self._refusals = 0  # in a row, across exchanges
-        self._noisy = False
         self._skips = 0  # in a row, across exchanges
         self._late = 0  # exchanges to be in time before lateness is forgotten
         self._overdue = self._waited = False  # whether an answer was; whether it was given more time
         self._behind = False  # whether answers are due that nobody asks for any more
         self._since = _IN_TIME  # exchanges since an answer stayed away
         self._tls: TlsChannel | None = None
-        self._framer = Framer()
-        self._state = _IDLE
         self._step = TLS_TABLE
-        self._request = b""
-        self._frame = b""
-
-    @property
-    def unfinished(self) -> bool:
-        return self._framer.unfinished
 
     def begin(self, message: bytes) -> None:
         """Start an exchange with a C12.18 request, or with TERMINATE."""
@@ -169,39 +154,12 @@ class TlsMachine:
 
     def output(self) -> bytes:
         """The frame to send; from here on answers count."""
-        self._state = _WAITING
-        self._tries += 1
         self._waited = False
-        return self._frame
-
-    def receive(self, data: bytes) -> "list[Event]":
-        """What the bytes bring, in order; one alert at most stands for all in `data`."""
-        found: list[Event] = []
-        alerted = False
-        at = 0
-        framer = self._framer
-        while at < len(data):
-            at = framer.take(data, at)
-            if framer.found == MESSAGE:
-                if self._state == _WAITING:
-                    found.append(self._judge(framer.message()))
-            elif framer.found == ALERT:
-                if not alerted:
-                    found.append((events.ALERT, None))
-                    alerted = True
-            elif framer.found is not None:
-                self.damaged = True
-        return found
-
-    def pause(self) -> None:
-        """The line was quiet for longer than a frame may pause."""
-        if self._framer.unfinished:
-            self.damaged = True
-            self._framer.reset()
+        return Exchange.output(self)
 
     def silence(self) -> "Event | None":
         """The time for an answer is over."""
-        if self._state != _WAITING:
+        if self._state != WAITING:
             self.pause()
             return None
         messages = self._framer.behind_noise()
@@ -222,7 +180,7 @@ class TlsMachine:
         if self._repeats or self._step == TLS_TERMINATE:
             return self._again()
         self._repeats += 1
-        self._state = _READY
+        self._state = READY
         return events.SEND, None
 
     def hesitate(self) -> None:
@@ -231,13 +189,9 @@ class TlsMachine:
 
     def abandon(self) -> None:
         """Nobody waits for this exchange any more; an answer that still comes is not believed."""
-        if self._state != _IDLE:
+        if self._state != IDLE:
             self._tls = None
         self._done()
-
-    def _done(self) -> None:
-        self._state = _IDLE
-        self._request = self._frame = b""
 
     def _hello(self) -> None:
         identity = bytes((CLIENT_ID & 0xFF, CLIENT_ID >> 8, self._levels[self._at]))
@@ -250,7 +204,7 @@ class TlsMachine:
     def _prepare(self, step: int, records: bytes) -> None:
         self._step = step
         self._frame = frame(bytes((step,)) + records)
-        self._state = _READY
+        self._state = READY
 
     def _judge(self, message: bytes) -> "Event":
         if self._behind:
