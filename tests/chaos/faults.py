@@ -10,7 +10,8 @@ import shutil
 import signal
 from random import Random
 
-from .stage import Gateway, Process, Stage
+from .proxy import Proxy
+from .stage import Cloud, Gateway, Process, Stage
 
 HOUR_S = 3600
 
@@ -39,20 +40,59 @@ def _gateway(stage: Stage, chance: Random) -> Gateway:
     return chance.choice(list(stage.gateways.values()))
 
 
+async def _killed(process: Gateway | Cloud, chance: Random) -> bool:
+    async with _ours(process) as ours:
+        if not ours:
+            return False
+        hit = await process.kill()
+        await asyncio.sleep(chance.choice((0, 0, 0.1, 1)))
+        process.go()
+        await asyncio.sleep(chance.uniform(0, 3))  # else it would never come to its work
+        return hit
+
+
+async def _broker_killed(stage: Stage, chance: Random, wipe: bool) -> bool:
+    broker = chance.choice(stage.brokers)
+    async with _ours(broker) as ours:
+        if not ours:
+            return False
+        hit = await broker.kill()
+        if wipe:
+            broker.wipe()
+        await asyncio.sleep(chance.choice((0, 0.1, 1)))
+        await broker.go()
+        return hit
+
+
+async def _cut(proxy: Proxy, chance: Random) -> bool:
+    if proxy.refusing:
+        return False
+    proxy.refusing = chance.random() < 0.5
+    hit = bool(proxy.cut())
+    if proxy.refusing:
+        await asyncio.sleep(chance.uniform(0.1, 3))
+        proxy.refusing = False
+    return hit
+
+
+async def _held(proxy: Proxy, seconds: float, lost: bool) -> bool:
+    before = proxy.held
+    proxy.hold()
+    try:
+        await asyncio.sleep(seconds)
+        if lost:
+            proxy.cut()
+    finally:
+        proxy.release()
+    return proxy.held > before
+
+
 class KillGateway(Fault):
     name = "gateway killed"
     weight = 16
 
     async def hit(self, stage, chance):
-        gateway = _gateway(stage, chance)
-        async with _ours(gateway) as ours:
-            if not ours:
-                return False
-            hit = await gateway.kill()
-            await asyncio.sleep(chance.choice((0, 0, 0.1, 1)))
-            gateway.go()
-            await asyncio.sleep(chance.uniform(0, 3))  # else it would never come to its work
-            return hit
+        return await _killed(_gateway(stage, chance), chance)
 
 
 class KillCloud(Fault):
@@ -60,14 +100,7 @@ class KillCloud(Fault):
     weight = 12
 
     async def hit(self, stage, chance):
-        async with _ours(stage.cloud) as ours:
-            if not ours:
-                return False
-            hit = await stage.cloud.kill()
-            await asyncio.sleep(chance.choice((0, 0, 0.1, 1)))
-            stage.cloud.go()
-            await asyncio.sleep(chance.uniform(0, 3))
-            return hit
+        return await _killed(stage.cloud, chance)
 
 
 class KillBroker(Fault):
@@ -75,14 +108,7 @@ class KillBroker(Fault):
     weight = 8
 
     async def hit(self, stage, chance):
-        broker = chance.choice(stage.brokers)
-        async with _ours(broker) as ours:
-            if not ours:
-                return False
-            hit = await broker.kill()
-            await asyncio.sleep(chance.choice((0, 0.1, 1)))
-            await broker.go()
-            return hit
+        return await _broker_killed(stage, chance, wipe=False)
 
 
 class WipeBroker(Fault):
@@ -90,15 +116,7 @@ class WipeBroker(Fault):
     weight = 8
 
     async def hit(self, stage, chance):
-        broker = chance.choice(stage.brokers)
-        async with _ours(broker) as ours:
-            if not ours:
-                return False
-            hit = await broker.kill()
-            broker.wipe()
-            await asyncio.sleep(chance.choice((0, 0.1, 1)))
-            await broker.go()
-            return hit
+        return await _broker_killed(stage, chance, wipe=True)
 
 
 class Stall(Fault):
@@ -123,15 +141,7 @@ class CutNet(Fault):
     weight = 10
 
     async def hit(self, stage, chance):
-        net = chance.choice(list(stage.nets.values()))
-        if net.refusing:
-            return False
-        net.refusing = chance.random() < 0.5
-        hit = bool(net.cut())
-        if net.refusing:
-            await asyncio.sleep(chance.uniform(0.1, 3))
-            net.refusing = False
-        return hit
+        return await _cut(chance.choice(list(stage.nets.values())), chance)
 
 
 class HoldNet(Fault):
@@ -140,15 +150,7 @@ class HoldNet(Fault):
 
     async def hit(self, stage, chance):
         net = chance.choice(list(stage.nets.values()))
-        before = net.held
-        net.hold()
-        try:
-            await asyncio.sleep(chance.uniform(0.1, 4))
-            if chance.random() < 0.5:
-                net.cut()  # what was held is lost
-        finally:
-            net.release()
-        return net.held > before
+        return await _held(net, chance.uniform(0.1, 4), lost=chance.random() < 0.5)
 
 
 class SlowNet(Fault):
@@ -172,15 +174,7 @@ class CutLine(Fault):
     weight = 8
 
     async def hit(self, stage, chance):
-        line = chance.choice(list(stage.lines.values()))
-        if line.refusing:
-            return False
-        line.refusing = chance.random() < 0.5
-        hit = bool(line.cut())
-        if line.refusing:
-            await asyncio.sleep(chance.uniform(0.1, 3))
-            line.refusing = False
-        return hit
+        return await _cut(chance.choice(list(stage.lines.values())), chance)
 
 
 class HoldLine(Fault):
@@ -189,13 +183,7 @@ class HoldLine(Fault):
 
     async def hit(self, stage, chance):
         line = chance.choice(list(stage.lines.values()))
-        before = line.held
-        line.hold()
-        try:
-            await asyncio.sleep(chance.uniform(0.1, 3))
-        finally:
-            line.release()
-        return line.held > before
+        return await _held(line, chance.uniform(0.1, 3), lost=False)
 
 
 class Noise(Fault):

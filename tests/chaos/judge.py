@@ -48,6 +48,11 @@ JOIN meter_reading AS r ON r.id = v.reading JOIN meter_individual AS m ON m.id =
 WHERE m.meter_individual_id = ? AND r.kind IN ({})
 """
 
+_NEWEST = f"""
+SELECT max(time) FROM meter_reading WHERE kind IN ({model.LOAD_PROFILE}, {model.MBUS}) AND time <= ?
+GROUP BY meter, kind
+"""
+
 
 @dataclass
 class Row:
@@ -107,6 +112,16 @@ class Database:
                 return {bytes.fromhex(row[0]) for row in rows}
         except sqlite3.OperationalError:
             return set()
+
+    def behind_s(self, now: int) -> int | None:
+        """How long ago the newest interval or telegram of a meter is, of the meter that is furthest behind.
+        None while that can't be looked up."""
+        try:
+            with self._connect() as connection:
+                newest = connection.execute(_NEWEST, (now,)).fetchall()
+        except sqlite3.Error:
+            return None
+        return max((now - time for (time,) in newest), default=None)
 
     def rows(self, meter: bytes, kinds: tuple[int, ...]) -> list[Row]:
         wanted = ",".join(map(str, kinds))

@@ -21,8 +21,14 @@ from .judge import KINDS, Database, Judge, Verdict
 from .stage import METERS, Stage
 
 AT_ONCE = 4
-# How long everything has to arrive once the faults have ended.
-CATCH_UP_S = 600
+# How long nothing may arrive that has to, before it is given up.
+PATIENCE_S = 600
+# How far the database may be behind the meters, in seconds of the world, until no more faults come, and from
+# where on they come again. A meter holds a day of telegrams: a machine that is too slow loses none of them.
+BEHIND_S, NEAR_S = 9 * 3600, 4 * 3600
+# So many seconds without getting nearer show that the machine is too slow for the speed of the world.
+TOO_SLOW_S = 40
+SLOWEST = 45
 
 
 class Run:
@@ -35,6 +41,7 @@ class Run:
         self.verdicts: dict[str, dict[str, Verdict]] = {}
         self.caught_up = False
         self.counts: dict[str, int] = {}
+        self.waits: list[float] = []  # seconds until the backlog had gone, faults and the end's last of all
         self._each = count is None
         self._chosen: list[faults.Fault] = []
         self._count = len(kinds) if count is None else count
@@ -45,12 +52,15 @@ class Run:
         self._say = say
         self._journal = (stage.directory / "faults.log").open("a")
 
-    async def rage(self, seconds: float) -> None:
-        """So many faults within so many seconds."""
-        begin = time.monotonic()
+    async def rage(self, days: float) -> None:
+        """So many faults within so many days, and as long as the backlog takes in between."""
+        world = self.stage.world
+        begin = world.now_ms()
+        length = days * 86_400_000
         while (hit := self.hits.total()) < self._count and self._broken is None:
-            due = begin + seconds * (hit + len(self._tasks)) / self._count
-            await asyncio.sleep(max(0.0, due - time.monotonic()) * self._chance.uniform(0.2, 1.8))
+            begin += await self._caught_up()
+            left = begin + length * (hit + len(self._tasks)) / self._count - world.now_ms()
+            await asyncio.sleep(world.real_s(max(0.0, left) / 1000) * self._chance.uniform(0.2, 1.8))
             while len(self._tasks) >= AT_ONCE:
                 await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             if self.hits.total() + len(self._tasks) >= self._count:
@@ -65,9 +75,36 @@ class Run:
             await asyncio.wait(self._tasks)
         if self._broken is not None:
             raise self._broken
-        left = begin + seconds - time.monotonic()
+        left = begin + length - world.now_ms()
         if left > 0:
-            await asyncio.sleep(left)
+            await asyncio.sleep(world.real_s(left / 1000))
+
+    async def _caught_up(self) -> int:
+        """Waits while the database is far behind the meters; ms of the world that it took."""
+        stage = self.stage
+        database = Database(stage.cloud.database)
+        if (self._behind(database) or 0) < BEHIND_S:
+            return 0
+        begun, real = stage.world.now_ms(), time.monotonic()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        best, since = self._behind(database) or 1 << 40, time.monotonic()
+        while (behind := self._behind(database)) is None or behind > NEAR_S:
+            if behind is not None and behind < best - 600:
+                best, since = behind, time.monotonic()
+            if time.monotonic() - since > TOO_SLOW_S and stage.world.scale > SLOWEST:
+                scale = max(stage.world.scale * 2 // 3, SLOWEST)
+                self._say(f"{best / 3600:.0f} hours behind: the world goes on at {scale}")
+                await stage.go_on(scale)
+                since = time.monotonic()
+            await asyncio.sleep(1)
+            if time.monotonic() - since > PATIENCE_S:
+                break  # the verdict tells what is missing
+        self.waits.append(time.monotonic() - real)
+        return stage.world.now_ms() - begun
+
+    def _behind(self, database: Database) -> int | None:
+        return database.behind_s(self.stage.world.now_ms() // 1000)
 
     def _done(self, task: asyncio.Task) -> None:
         self._tasks.discard(task)
@@ -105,14 +142,18 @@ class Run:
         database = Database(stage.cloud.database)
         first = await stage.tell_truth("first")
         judges = {meter["name"]: Judge(first / f"{meter['name']}.json") for meter in stage.cast}
-        deadline = time.monotonic() + CATCH_UP_S
-        while time.monotonic() < deadline:
+        begun = since = time.monotonic()
+        least = 1 << 40
+        while time.monotonic() - since < PATIENCE_S:
             left = {name: judge.outstanding(database) for name, judge in judges.items()}
+            if sum(left.values()) < least:
+                least, since = sum(left.values()), time.monotonic()
             self._say(f"to arrive: {left}")
             if not any(left.values()):
                 self.caught_up = True
                 break
             await asyncio.sleep(2)
+        self.waits.append(time.monotonic() - begun)
         await asyncio.sleep(stage.world.real_s(linger_s))
         for gateway in stage.gateways.values():
             await gateway.end()
@@ -132,6 +173,8 @@ class Run:
             "meters": len(self.stage.cast),
             "faults": dict(self.hits),
             "caughtUp": self.caught_up,
+            "backlogSeconds": [round(seconds, 1) for seconds in self.waits],
+            "scale": self.stage.world.scale,
             "verdicts": {
                 name: {kind: vars(verdict) for kind, verdict in kinds.items()}
                 for name, kinds in self.verdicts.items()
@@ -162,6 +205,11 @@ class Run:
             for kind, verdict in kinds.items():
                 lines += [f"{name} {kind}: {example}" for example in verdict.examples]
         lines.append(f"database: {self.counts}")
+        if self.waits:
+            lines.append(
+                f"backlog: waited for {len(self.waits)} times, {max(self.waits):.0f} s at most, "
+                f"{sum(self.waits):.0f} s in all, {self.waits[-1]:.0f} s at the end"
+            )
         lines.append(f"everything arrived: {self.caught_up}; wrong: {self.wrong}")
         return "\n".join(lines)
 
@@ -172,7 +220,7 @@ async def play(
     run = Run(stage, count, kinds, say)
     try:
         await stage.begin()
-        await run.rage(stage.world.real_s(stage.days * 86_400))
+        await run.rage(stage.days)
         await stage.mend()
         await run.settle(linger_s)
     finally:

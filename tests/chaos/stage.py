@@ -25,10 +25,10 @@ from .proxy import Proxy
 from .times import BEGIN_MS, World
 
 ROOT = Path(__file__).parents[2]
-# South is an adapter; north reads meters of its own and is its concentrator.
 # How fast the world is at most once the faults have ended.
 SETTLING = 120
 
+# South is an adapter; north reads meters of its own and is its concentrator.
 CONCENTRATOR, ADAPTER = "north", "south"
 
 # Name, firmware, gateway, and what else is particular about it.
@@ -290,13 +290,21 @@ class Stage:
     """`names`: of METERS; all that is needed for them is started by `begin` and ended by `end`."""
 
     def __init__(
-        self, directory: Path, seed: int, days: float, scale: int, pace: int, names: tuple[str, ...]
+        self,
+        directory: Path,
+        seed: int,
+        days: float,
+        scale: int,
+        pace: int,
+        names: tuple[str, ...],
+        settling: int = SETTLING,
     ) -> None:
         self.directory = directory
         self.seed = seed
         self.days = days
         self.scale = scale
         self.pace = pace
+        self.settling = settling
         self.cast = [meter for meter in METERS if meter["name"] in names]
         self.brokers: list[Broker] = []
         self.lines: dict[str, Proxy] = {}
@@ -354,9 +362,14 @@ class Stage:
         for process in (*self.gateways.values(), self.cloud):
             process.limit_files(None)
             process.send(signal.SIGCONT)
-            await process.kill()
             process.ahead_s = 0
-        self.world.go_on(min(self.scale, SETTLING))
+        await self.go_on(min(self.world.scale, self.settling))
+
+    async def go_on(self, scale: int) -> None:
+        """At another speed, for which all programs with a clock have to be started anew."""
+        for process in (*self.gateways.values(), self.cloud):
+            await process.kill()
+        self.world.go_on(scale)
         await self.meters.tell("world", vars(self.world))
         for process in (*self.gateways.values(), self.cloud):
             process.go()

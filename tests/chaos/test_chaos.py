@@ -16,7 +16,7 @@ KINDS = (
 
 async def test_nothing_is_lost_doubled_or_altered(tmp_path):
     said = []
-    stage = Stage(tmp_path, seed=3, days=0.1, scale=1200, pace=40, names=("elm",))
+    stage = Stage(tmp_path, seed=3, days=0.05, scale=1200, pace=40, names=("elm",), settling=600)
     run = await play(stage, None, KINDS, linger_s=200, say=said.append)
     assert run.caught_up and not run.wrong, run.report() + "\n".join(said)
     assert all(run.hits.values())
