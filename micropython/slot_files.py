@@ -18,6 +18,9 @@ _PIECE = 512
 
 
 class FileSlots:
+    # A slot's digest is over the files that the image held.
+    whole = False
+
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._files: RomfsFiles | None = None
@@ -39,9 +42,9 @@ class FileSlots:
         sys.path.insert(0, self.path(slot))
 
     def room(self) -> int:
-        """Bytes that an image may have, of what is free before the slot is cleared."""
-        free = os.statvfs(self._directory)
-        return int(free[1] * free[2])
+        """Bytes that an image may have: what the file system has in all. Writing tells whether it fits."""
+        size = os.statvfs(self._directory)
+        return int(size[1] * size[2])
 
     def begin(self, slot: str, size: int) -> None:
         from romfs_files import RomfsFiles

@@ -27,6 +27,7 @@ MOST_BOOTS = 3
 TRIAL_MS = 600000
 
 _CHECK = 8
+_MODULES = ("slots", "slot_rom", "slot_files", "durable_file")
 
 
 def other(slot: str) -> str:
@@ -39,8 +40,7 @@ def number(version: str) -> "tuple[int, ...]":
 
 
 class Slots:
-    """`directory`: of state and records. `medium`: has `path(slot)` that is put on the module path,
-    `digest(slot, record)` and `enter(slot)`, each raising OSError for what can't be read.
+    """`directory`: of state and records. `medium`: RomSlots or FileSlots.
 
     `state`: "good" and "trial" are slots or "", "boots" those of the trial, "version" that of the good one,
     "note" what who began the trial wants to be reminded of, "last" how the last trial ended: [note, version,
@@ -68,7 +68,8 @@ class Slots:
         return ""
 
     def record(self, slot: str) -> "dict[str, Any] | None":
-        """What lies in a slot: "version", "size", "digest"; None where nothing is believed to."""
+        """What lies in a slot: "version", "size", "image" (its hash) and "digest" of how it lies
+        there; None where nothing is believed to."""
         return self._load(slot + ".slot") if slot else None
 
     def version(self, slot: str) -> str:
@@ -133,6 +134,13 @@ class Slots:
         state["boots"] = 0
         state["note"] = note
         self._store("state", state)
+
+    def install(self, slot: str, record: "dict[str, Any]") -> None:
+        """For flashing: the slot is written and good. Raises OSError."""
+        self._store(slot + ".slot", record)
+        self.state["good"] = slot
+        self.state["version"] = record["version"]
+        self._store("state", self.state)
 
     def report(self) -> "dict[str, Any]":
         running = self.running()
@@ -227,8 +235,11 @@ def opened() -> Slots:
 
 
 def choose() -> str:
-    """For boot.py. "a" or "b": its application is first on the module path; "": safe mode."""
-    return opened().choose()
+    """For boot.py. "a" or "b": its application is first on the module path; "": neither is whole."""
+    slot = opened().choose()
+    for name in _MODULES:
+        sys.modules.pop(name, None)  # the application brings its own
+    return slot
 
 
 def confirm() -> None:
