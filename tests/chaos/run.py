@@ -83,13 +83,13 @@ class Run:
         """Waits while the database is far behind the meters; ms of the world that it took."""
         stage = self.stage
         database = Database(stage.cloud.database)
-        if (self._behind(database) or 0) < BEHIND_S:
+        if (await self._behind(database) or 0) < BEHIND_S:
             return 0
         begun, real = stage.world.now_ms(), time.monotonic()
         while self._tasks:
             await asyncio.wait(self._tasks)
-        best, since = self._behind(database) or 1 << 40, time.monotonic()
-        while (behind := self._behind(database)) is None or behind > NEAR_S:
+        best, since = await self._behind(database) or 1 << 40, time.monotonic()
+        while (behind := await self._behind(database)) is None or behind > NEAR_S:
             if behind is not None and behind < best - 600:
                 best, since = behind, time.monotonic()
             if time.monotonic() - since > TOO_SLOW_S and stage.world.scale > SLOWEST:
@@ -103,8 +103,12 @@ class Run:
         self.waits.append(time.monotonic() - real)
         return stage.world.now_ms() - begun
 
-    def _behind(self, database: Database) -> int | None:
-        return database.behind_s(self.stage.world.now_ms() // 1000)
+    async def _behind(self, database: Database) -> int | None:
+        cloud = self.stage.cloud
+        if cloud.busy.locked():
+            return None
+        async with cloud.busy:  # its file is not to be replaced meanwhile
+            return await asyncio.to_thread(database.behind_s, self.stage.world.now_ms() // 1000)
 
     def _done(self, task: asyncio.Task) -> None:
         self._tasks.discard(task)
@@ -141,11 +145,17 @@ class Run:
         stage = self.stage
         database = Database(stage.cloud.database)
         first = await stage.tell_truth("first")
-        judges = {meter["name"]: Judge(first / f"{meter['name']}.json") for meter in stage.cast}
+        # In threads of their own, since all lines lead through ours.
+        judges = {
+            meter["name"]: await asyncio.to_thread(Judge, first / f"{meter['name']}.json")
+            for meter in stage.cast
+        }
         begun = since = time.monotonic()
         least = 1 << 40
         while time.monotonic() - since < PATIENCE_S:
-            left = {name: judge.outstanding(database) for name, judge in judges.items()}
+            left = {
+                name: await asyncio.to_thread(judge.outstanding, database) for name, judge in judges.items()
+            }
             if sum(left.values()) < least:
                 least, since = sum(left.values()), time.monotonic()
             self._say(f"to arrive: {left}")

@@ -64,10 +64,10 @@ port = "tcp://127.0.0.1:{port}"
 {access}
 
 [meter.schedule]
-present = "15min"
+present = "30min"
 registers = "1h"
-alarms = "5min"
-events = "10min"
+alarms = "10min"
+events = "15min"
 clock = "3h"
 mbus = "1h"
 self_reads = "6h"
