@@ -28,7 +28,7 @@ _TRY_AGAIN_MS = const(120000)
 class Collector:
     """`meter_id` (16 bytes) is None until the meter has said who it is. `last_ms`: by kind, UTC of the last
     reading that went into the outbox. `problems`: by kind, why it can't be read, in words. `bad_answers`:
-    those not believed.
+    those not believed. `onlookers`: are called with kind and items of whatever went into the outbox.
     """
 
     def __init__(self, settings: "MeterSettings", outbox: "Outbox", log: "Log") -> None:
@@ -37,6 +37,7 @@ class Collector:
         self.last_ms: dict[int, int] = {}
         self.problems: dict[int, str] = {}
         self.bad_answers = 0
+        self.onlookers: list[Callable[[int, Sequence[Any]], None]] = []
         self.vitals = Vitals(settings.stale_after)
         self._horizon: Horizon | None = None
         self._places = [-1] * CLASSES  # of the newest frames
@@ -117,6 +118,8 @@ class Collector:
         """Something of a kind is in the outbox, or there was nothing new."""
         self.last_ms[kind] = clock.utc_ms()
         self.vitals.has_read(kind, items)
+        for onlooker in self.onlookers:
+            onlooker(kind, items)
 
     def _forget(self, tables: "Tables", kind: int) -> None:
         """Readers, unless they are needed all the time."""

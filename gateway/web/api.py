@@ -67,7 +67,7 @@ def failure(error: GatewayError) -> Response:
     if isinstance(error, ConfigurationError):
         return _said(422, {"problems": str(error).split("\n")})
     status = error.status if isinstance(error, HttpError) else 409
-    return _said(status, {"error": str(error)})
+    return _said(status, {"error": str(error), "state": error.state})
 
 
 def _object(body: bytes) -> "dict[str, Any]":
@@ -145,9 +145,9 @@ class Api:
     async def _change(self, path: str, request: "Request", key: "tuple[bytes, int] | None") -> Response:
         application = self._application
         if path == "update/data":
-            application.update_data(_number(request.query[3:]), request.body)
+            await application.update_data(_number(request.query[3:]), request.body)
         elif path == "update/finish":
-            application.update_finish()
+            await application.update_finish()
         elif path == "restart":
             application.restart()
         elif path in ("update", "settings", "meter"):

@@ -49,13 +49,13 @@ class PageApplication:
         raise NotImplementedError
 
     def update(self, size: int) -> None:
-        """Begin an update of `size` bytes; what was begun before is given up."""
+        """Begin an update of `size` bytes; what was begun before is given up. The pieces come in order."""
         raise NotImplementedError
 
-    def update_data(self, at: int, data: bytes) -> None:
+    async def update_data(self, at: int, data: bytes) -> None:
         raise NotImplementedError
 
-    def update_finish(self) -> None:
+    async def update_finish(self) -> None:
         """Check the whole and make it the next to start."""
         raise NotImplementedError
 

@@ -49,10 +49,10 @@ class Board(PageApplication):
     def update(self, size):
         self.done.append(size)
 
-    def update_data(self, at, data):
+    async def update_data(self, at, data):
         self.done.append((at, data))
 
-    def update_finish(self):
+    async def update_finish(self):
         raise GatewayError("the update's signature is wrong")
 
     def restart(self):
@@ -193,4 +193,6 @@ class LoggedInTest(unittest.TestCase):
 class FailureTest(unittest.TestCase):
     def test_a_request_that_is_none(self):
         response = failure(HttpError(413, "too long"))
-        self.assertEqual((response.status, b"".join(response.parts)), (413, b'{"error":"too long"}'))
+        self.assertEqual(
+            (response.status, b"".join(response.parts)), (413, b'{"error":"too long","state":"failing"}')
+        )
