@@ -1,162 +1,56 @@
-"""Every kind of reading, on both ports, by the board's program: what the cloud stores is the truth."""
+"""Every kind of reading, on both ports, by the board's program: what the cloud stores is the truth.
+
+The meters and the comparison are those of tests/conformance/test_every_kind_against_truth.py. The board reads
+what five eventful weeks left, from nothing; hours pass while it has no power, and it goes on from the cursors
+in its outbox.
+"""
 
 import asyncio
-import contextlib
-import dataclasses
 import json
 import os
 import signal
-import sqlite3
+import time
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from gateway.simulator import profile
-from gateway.simulator.generations import generation
 from gateway.simulator.listen import pty_line
-from gateway.simulator.meter import VirtualMeter
-from gateway.simulator.optical_session import OpticalKeys
-from gateway.simulator.profile_tables import sets_of
 from gateway.transmission import model
-from tests.board import CREDENTIAL, KEY, PASSWORD, board_process, board_settings, cloud, secret
+from tests.board import CREDENTIAL, board_process, board_settings, cloud, secret
+from tests.eventful_meter import PASSWORD, SPRING, World
+from tests.expected_readings import Expected
+from tests.judged_kinds import Judge, eventful, marks_of, same
+from tests.mep_fakes import KEY
+from tests.stored_readings import Stored, settle
 
 # More than live values take: a reader with its tables and values comes on top, one at a time.
-HEAP = os.environ.get("OSGP_TEST_KINDS_HEAP", "288K")
-# The first of April, noon: behind summer time's beginning and a month's end.
-START_MS = int(datetime(2024, 4, 1, 12, tzinfo=UTC).timestamp()) * 1000
-TIME = {"OSGP_TIME": "5"}
-KINDS = range(model.IDENTITY, model.FOREIGN)
-VOID = (4, 8, 12, 15)  # statuses in place of a value
-DECIMAL = (0x4102, 0x4103)  # extended sources that count in binary coded decimal
+HEAP = os.environ.get("OSGP_TEST_KINDS_HEAP", "352K")
+SCALE = 5
 
 
-def meter_with_history(firmware: str) -> VirtualMeter:
-    """A busy day behind it, and time that stands still."""
-    dimensions = generation(firmware)
-    configuration = profile.standard(sets_of(dimensions), 4, end_readings=True)
-    sets = list(configuration.sets)
-    sets[2] = dataclasses.replace(sets[2], minutes=15, intervals=96)
-    return VirtualMeter(
-        KEY[:16].encode(), None, seed=5, firmware=dimensions, start_ms=START_MS, solar_peak_w=3000,
-        profile=dataclasses.replace(configuration, sets=tuple(sets)), history_days=1, life="busy",
-        monotonic=lambda: 0, optical_keys=OpticalKeys(PASSWORD.encode()),
-    )  # fmt: skip
+class Clock:
+    """The board's: at its start as late as it is in the meter's world, which stands still."""
+
+    def __init__(self, world: World) -> None:
+        self._start_ms = world.meter.run_ms()
+        self._began_ms = time.time_ns() // 1_000_000
+        # Scaled time is origin + (real time - origin) * scale.
+        origin_ms = (self._began_ms * SCALE - self._start_ms) // (SCALE - 1)
+        self.environment = {"OSGP_TIME": f"{SCALE}@{origin_ms}"}
+
+    def span_s(self) -> tuple[int, int]:
+        """From when until now the board has run, by its clock."""
+        passed_ms = SCALE * (time.time_ns() // 1_000_000 - self._began_ms)
+        return self._start_ms // 1000 - 1, (self._start_ms + passed_ms) // 1000 + 1
 
 
-class Row:
-    """One reading as the cloud stores it."""
-
-    def __init__(self, kind: int, seconds: int) -> None:
-        self.kind = kind
-        self.seconds = seconds
-        self.numbers: dict[str, int] = {}
-        self.texts: dict[str, str] = {}
-
-
-def stored(database: Path) -> list[Row]:
-    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        found = connection.execute(
-            "SELECT r.id, r.kind, r.time, d.property_id, v.mantissa, v.text_value FROM meter_reading r"
-            " LEFT JOIN property_value v ON v.reading = r.id"
-            " LEFT JOIN operational_property_definition d ON d.id = v.property ORDER BY r.id, v.position"
-        ).fetchall()
-        assert not connection.execute("SELECT reason FROM dead_letter").fetchall()
-        assert not connection.execute("SELECT * FROM reading_key WHERE revision > 0").fetchall()
-    rows: dict[int, Row] = {}
-    for reading, kind, seconds, name, mantissa, text in found:
-        row = rows.setdefault(reading, Row(kind, seconds))
-        if mantissa is not None:
-            row.numbers[name] = mantissa
-        if text is not None:
-            row.texts[name] = text
-    return list(rows.values())
-
-
-def seconds(text: str) -> int:
-    return int(datetime.fromisoformat(text).timestamp())
-
-
-def intervals(truth: dict) -> Counter:
-    document = truth["load_profile"]
-    sources = {each["data_set"]: each["sources"] for each in document["configurations"][-1]["data_sets"]}
-    return Counter(
-        (
-            seconds(each["end"]),
-            tuple(
-                int(f"{value:x}") if source in DECIMAL else value
-                for source, value, status in zip(
-                    sources[each["data_set"]], each["values"], each["statuses"], strict=True
-                )
-                if status not in VOID
-            ),
-        )
-        for each in document["intervals"]
-        if each["in_meter"]
-    )
-
-
-def entries(truth: dict) -> list[tuple[int, int, int, str, int]]:
-    return sorted(
-        (each["sequence"], seconds(each["stamp"]), each["code"], each["argument"], each["user"])
-        for each in truth["events"]["entries"]
-        if each["in_meter"]
-    )
-
-
-def event(row: Row) -> tuple[int, int, int, str, int]:
-    numbers = row.numbers
-    return (
-        *(numbers["OSGP_event_sequence"], row.seconds, numbers["OSGP_event_code"]),
-        *(row.texts["OSGP_event_argument"], numbers["OSGP_event_user"]),
-    )
-
-
-def compare(rows: list[Row], truth: dict) -> None:
-    of = {kind: [row for row in rows if row.kind == kind] for kind in KINDS}
-    assert all(of.values()), "no readings of %s" % [model.KIND_NAMES[kind] for kind in KINDS if not of[kind]]
-    assert truth["clock"][:19] in " ".join(of[model.CLOCK][0].texts.values())
-    sums = truth["registers"]["totals"][:4]
-    assert [of[model.REGISTERS][0].numbers[f"OBIS_{c}.8.0"] for c in (1, 2, 3, 4)] == sums
-    for number, block in enumerate(truth["registers"]["tiers"], 1):
-        assert of[model.REGISTERS][0].numbers[f"OBIS_1.8.{number}"] == block[0]
-    shown = sorted(value for _, value in truth["present"]["values"])
-    assert sorted(of[model.PRESENT][0].numbers.values()) == shown
-    copies = {read["totals"][0]: read["totals"] for read in truth["self_reads"] if read["in_meter"]}
-    for row in of[model.SELF_READ]:
-        found = [row.numbers[f"OBIS_{c}.8.0"] for c in (1, 2, 3, 4)]
-        assert found == copies[found[0]][:4]
-    assert len(of[model.SELF_READ]) == len(copies) > 0
-    recorded = Counter(
-        (row.seconds, tuple(value for name, value in row.numbers.items() if "end_reading" not in name))
-        for row in of[model.LOAD_PROFILE]
-    )
-    assert recorded == intervals(truth)
-    logged = [row for row in of[model.EVENT] if "OSGP_event_code" in row.numbers]
-    assert sorted(map(event, logged)) == entries(truth)
-    outages = [row.seconds for row in of[model.EVENT] if "OSGP_power_outage_duration" in row.numbers]
-    assert outages == [seconds(each["end"]) for each in truth["outages"] if each["in_meter"]]
-    telegrams = [row.texts.get("OSGP_mbus_telegram") for row in of[model.MBUS]]
-    said = [each["telegram"] + "00" for each in truth["mbus"] if each["in_meter"]]
-    assert sorted(filter(None, telegrams)) == sorted(said)
-    states: dict[int, bool] = {}
-    for change in truth["alarms"]:
-        states[8 * change["byte"] + change["bit"]] = change["set"]
-    told = {
-        row.numbers["OSGP_alarm_code"] for row in of[model.ALARM] if row.texts["OSGP_event_argument"] == "01"
-    }
-    assert {code for code, is_set in states.items() if is_set} <= told
-
-
-async def all_read(rows: Path, truth: dict, child: asyncio.subprocess.Process) -> None:
+async def all_stored(stored: Stored, wanted: dict[int, list], child: asyncio.subprocess.Process) -> None:
     """Until as much is stored as there is; fails with what the child said when it takes too long."""
-    wanted = intervals(truth).total()
-    telegrams = sum(bool(each["in_meter"]) for each in truth["mbus"])
-    for _ in range(300):
-        counts = Counter(row.kind for row in stored(rows))
-        complete = counts[model.LOAD_PROFILE] >= wanted and counts[model.MBUS] >= telegrams
-        if complete and all(counts[kind] for kind in KINDS):
+    sizes = {kind: len(entries) for kind, entries in wanted.items()}
+    for _ in range(600):
+        counts = stored.counts()
+        if all(counts[kind] >= sizes[kind] for kind in sizes):
             return
         if child.returncode is not None:
             break
@@ -164,37 +58,65 @@ async def all_read(rows: Path, truth: dict, child: asyncio.subprocess.Process) -
     if child.returncode is None:
         child.send_signal(signal.SIGINT)
     output, errors = await child.communicate()
-    pytest.fail(f"ended with {child.returncode}; {counts}\n{output.decode()[-2000:]}{errors.decode()}")
+    pytest.fail(
+        f"ended with {child.returncode}; stored {counts} of {sizes}\n"
+        f"{output.decode()[-2000:]}{errors.decode()[-4000:]}"
+    )
 
 
 @pytest.mark.parametrize(("protocol", "firmware"), [("mep", "4.30"), ("optical", "3.50")])
 async def test_every_kind_equals_the_truth(
     application, tmp_path: Path, figures, protocol: str, firmware: str
 ):
-    for name, text in (("meter.key", KEY), ("meter.password", PASSWORD), ("credential", CREDENTIAL)):
-        secret(tmp_path / name, text)
-    meter = meter_with_history(firmware)
-    truth = meter.truth_document()
-    channel = meter.optical if protocol == "optical" else meter.ports[0]
-    assert channel
+    optical = protocol == "optical"
+    secrets = (("meter.key", KEY), ("meter.password", PASSWORD), ("credential", CREDENTIAL.encode()))
+    for name, text in secrets:
+        secret(tmp_path / name, text.decode())
+    world = World(firmware, SPRING, "rc4", {}, blocks=3)
+    channel = world.meter.optical if optical else world.meter.ports[0]
+    judge = Judge(world.meter.run_ms)
+    stored = Stored(tmp_path / "readings.db", world.truth())
+    marks = ["OSGP_not_authenticated"] if optical else []
+    seen: set[str] = set()
+    compared: Counter = Counter()
+    alive: list[int] = []
+
     async with cloud(tmp_path) as port, pty_line(channel, link=tmp_path / "line"):
         settings = board_settings(tmp_path, port, tmp_path / "line") | {
             "protocol": protocol,
+            # Each once: the next full hour is minutes away.
             "schedule": dict.fromkeys(model.KIND_NAMES[model.CLOCK : model.FOREIGN], 3600),
             "reads_per_hour": 360_000,
-            "report_seconds": 5,
+            "report_seconds": 300,
+            "outbox_dir": str(tmp_path / "outbox"),
         }
-        if protocol == "optical":
+        if optical:
             del settings["key_file"]
             settings["password_file"] = str(tmp_path / "meter.password")
         file = tmp_path / "board.json"
         file.write_text(json.dumps(settings))
-        async with board_process(application.image, HEAP, file, TIME) as board:
-            await all_read(tmp_path / "readings.db", truth, board)
-            board.send_signal(signal.SIGINT)
-            output, errors = await asyncio.wait_for(board.communicate(), 10)
-    assert board.returncode == 0, errors.decode()
-    assert "MemoryError" not in errors.decode()
-    compare(stored(tmp_path / "readings.db"), truth)
-    alive = [json.loads(line)["heapBytes"] for line in output.decode().splitlines()]
-    figures(f"MicroPython, every kind, {protocol}, -X heapsize={HEAP}: up to {max(alive):,} bytes alive")
+
+        for part in ("at first", "later"):
+            told = world.truth()
+            wanted = judge.expected(told, marks)
+            clock = Clock(world)
+            async with board_process(application.image, HEAP, file, clock.environment) as board:
+                await all_stored(stored, wanted, board)
+                board.send_signal(signal.SIGINT)
+                output, errors = await asyncio.wait_for(board.communicate(), 60)
+            assert board.returncode == 0, errors.decode()
+            assert "MemoryError" not in errors.decode()
+            alive += [json.loads(line)["heapBytes"] for line in output.decode().splitlines()]
+            found = stored.new(wanted)
+            settle(found, wanted, Expected(told, judge.host_ms(), marks), *clock.span_s())
+            for kind, entries in wanted.items():
+                same(found[kind], entries, f"{firmware} over {protocol}, {model.KIND_NAMES[kind]}, {part}")
+                compared[model.KIND_NAMES[kind]] += len(entries)
+                seen.update(marks_of(entries))
+            world.later()
+    stored.check()
+    assert seen >= eventful(firmware, SPRING), eventful(firmware, SPRING) - seen
+    figures(
+        f"MicroPython, every kind, {protocol}, -X heapsize={HEAP}: up to {max(alive):,} bytes alive\n"
+        + ", ".join(f"{count} {name}" for name, count in compared.items())
+    )
