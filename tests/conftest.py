@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
+from hypothesis import settings
 
 # What a service manager, a terminal or a proxy of this machine would tell the programs under test.
 FOREIGN = (
@@ -21,6 +22,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # A run in the background of a shell has SIGINT ignored, which the commands under test would inherit.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The same examples in each run; new ones are the work of `make fuzz`.
+    settings.register_profile("suite", derandomize=True, deadline=None, database=None)
+    settings.load_profile("suite")
     for name in FOREIGN:
         os.environ.pop(name, None)
     # What commands keep for after a restart goes with the tests, and not to the user's own.

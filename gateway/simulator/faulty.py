@@ -97,8 +97,9 @@ class FaultyDirection:
             if self._cut:
                 continue
             if fate == "late":
-                pieces.append(Piece(bytes(out), late))
-                out.clear()
+                if out:
+                    pieces.append(Piece(bytes(out), late))
+                    out.clear()
                 late = self._chance.choice(_LATE_MS)
             out += self._spoiled(byte, fate)
             if fate == "half":
@@ -106,8 +107,9 @@ class FaultyDirection:
             if fate == "reset":
                 pieces.append(Piece(bytes(out), late, reset=True))
                 return pieces
-        pieces.append(Piece(bytes(out), late))
-        return [piece for piece in pieces if piece.data]
+        if out:
+            pieces.append(Piece(bytes(out), late))
+        return pieces
 
     def _fate(self) -> str:
         at = self._chance.randrange(_MILLION)

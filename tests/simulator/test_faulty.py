@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway import clock
@@ -106,6 +106,7 @@ async def test_late_bytes_keep_their_order() -> None:
     st.lists(st.binary(max_size=60), max_size=10),
     st.lists(st.integers(0, 140_000), min_size=7, max_size=7),
 )
+@example(22459797, [b"\0", b"\0", b"\0\0"], [0, 57694, 140_000, 92049, 0, 108183, 140_000])
 def test_any_faults_end(seed: int, parts: list[bytes], shares: list[int]) -> None:
     direction = FaultyDirection(LineFaults(*shares, seed), "test")
     for number, part in enumerate(parts):
