@@ -43,8 +43,7 @@ class VirtualTime:
 
     def __init__(self):
         self.now = START
-        self._due = []
-        self._count = 0
+        self._due = []  # (when, what), in order
 
     def install(self):
         self._real = (clock.monotonic_ms, clock.sleep_ms, clock.wait_for_ms)
@@ -56,9 +55,11 @@ class VirtualTime:
         clock.monotonic_ms, clock.sleep_ms, clock.wait_for_ms = self._real
 
     def after(self, ms, function):
-        self._count += 1
-        self._due.append((self.now + ms, self._count, function))
-        self._due.sort(key=lambda due: due[:2])
+        due = self.now + ms
+        at = len(self._due)  # mostly the last of all
+        while at and self._due[at - 1][0] > due:
+            at -= 1
+        self._due.insert(at, (due, function))
 
     async def sleep_ms(self, ms):
         await self._until(self.now + ms, lambda: False)
@@ -93,7 +94,7 @@ class VirtualTime:
             if not self._due or self._due[0][0] > deadline:
                 self.now = max(self.now, deadline)
                 return
-            when, _, function = self._due.pop(0)
+            when, function = self._due.pop(0)
             self.now = max(self.now, when)
             # In a task of its own: on MicroPython a task can't cancel itself.
             asyncio.create_task(_call(function))  # noqa: RUF006 - over before this loop comes round again
