@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 DIRECTORY = "/app"
 SLOTS = ("a", "b")
-# How often, and for how long each time, a new version may try to reach the broker.
-MOST_BOOTS = 3
+# How often, and for how long each time, a new version may try to reach the broker. Fewer starts than crashes in
+# a row that lead to safe mode: the good version is to start as ever.
+MOST_BOOTS = 2
 TRIAL_MS = 600000
 
 _CHECK = 8

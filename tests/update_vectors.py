@@ -1,4 +1,4 @@
-"""CPython only: the bundles of tests/vectors/update.json; `python -m tests.update_vectors` writes them anew."""
+"""CPython only: the bundles in tests/vectors/update.json; `python -m tests.update_vectors` makes them."""
 
 import json
 from pathlib import Path

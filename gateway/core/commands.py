@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .outbox import Outbox
     from .sender import Sender
     from .supervisor import Log, Worker
+    from .updates import Transfer, Updater
 
 # How many commands of one meter are carried out at a time, and how many results are kept for who asks again.
 _MOST_RUNNING = const(4)
@@ -33,6 +34,7 @@ _MOST_TEXT = const(240)  # characters; four bytes each at most
 _BURST = const(16)
 _PAUSE_MS = const(500)
 _CHALLENGE_MS = const(600000)
+_LOST = (False, "the gateway was ended while it carried this out")
 
 
 class _Record:
@@ -62,6 +64,8 @@ class _Desk:
         self.meter = b""
         self.last = 0
         self.records: list[_Record] = []
+        self.left_over: list[_Record] = []  # of an earlier start, not yet ended
+        self.transfer: Transfer | None = None
         self._challenge = b""
         self._since_ms = 0
         self._left = _BURST
@@ -96,14 +100,24 @@ class _Desk:
         self._challenge = b""
 
     def load(self, meter: bytes, note: "bytes | None") -> None:
-        """What is known of this meter from before; what ran when the power failed has failed."""
+        """What is known of this meter from before."""
         self.meter = meter
         self.last, records = unpack(note) if note is not None else (0, [])
         self.records = [_Record(*one) for one in records]
-        for one in self.records:
-            if one.status == commands.RUNNING:
+        self.left_over = [one for one in self.records if one.status == commands.RUNNING]
+
+    def settle(self, updater: "Updater | None") -> "list[_Record]":
+        """What was being carried out when the gateway ended has failed; but an update ends it, and is done
+        when what it brought has proven itself. Those that have ended."""
+        ended = []
+        for one in self.left_over:
+            outcome = updater.outcome(one.tag.hex()) if updater is not None else _LOST
+            if outcome is not None:
                 one.due = True
-                one.end(False, "the gateway was ended while it carried this out")
+                one.end(outcome[0], outcome[1])
+                ended.append(one)
+        self.left_over = [one for one in self.left_over if one not in ended]
+        return ended
 
     def note(self) -> bytes:
         return pack([self.last, [[r.number, r.tag, r.status, r.text, r.due] for r in self.records]])
@@ -129,8 +143,9 @@ class Commands:
 
     `owners`: by the meter's name, the key of who may command it (gateway.transmission.commands.command_key)
     and the actions allowed. `has_clock`: commands may be judged by the time; else, and for clocks that are
-    wrong, by a challenge. `taken`: how many were carried out; `ignored`: messages that nobody is owed an
-    answer to, which are forged, or more than there is time for.
+    wrong, by a challenge. `updater`: where the program can be replaced by a command, set before `serve`.
+    `taken`: how many were carried out; `ignored`: messages that nobody is owed an answer to, which are
+    forged, or more than there is time for.
     """
 
     def __init__(
@@ -141,6 +156,7 @@ class Commands:
         has_clock: bool = True,
     ) -> None:
         self.has_clock = has_clock
+        self.updater: Updater | None = None
         self.taken = 0
         self.ignored = 0
         self._outbox = outbox
@@ -163,13 +179,16 @@ class Commands:
         """Listen for meters that have said who they are since."""
         for desk in self._desks:
             meter = desk.task.meter_id
-            if meter is None or desk.meter == meter:
+            if meter is None:
                 continue
-            desk.load(meter, self._outbox.note(_name(meter)))
-            self._listen(desk, meter)
-            for record in desk.records:
-                if record.due:
-                    self._publish(desk, record)
+            if desk.meter != meter:
+                desk.load(meter, self._outbox.note(_name(meter)))
+                self._listen(desk, meter)
+                due = [one for one in desk.records if one.due] + desk.settle(self.updater)
+            else:
+                due = desk.settle(self.updater)
+            for record in due:
+                self._publish(desk, record)
 
     def _listen(self, desk: _Desk, meter: bytes) -> None:
         def take(payload: bytes) -> None:
@@ -198,8 +217,12 @@ class Commands:
 
     def _receive(self, desk: _Desk, payload: bytes) -> None:
         try:
-            ours = len(payload) <= commands.MAX_COMMAND and sealed_with(payload) == desk.key_id
-            if ours and desk.has_time():
+            ours = sealed_with(payload) == desk.key_id
+            if ours and commands.is_piece(payload):
+                if desk.transfer is not None and desk.transfer.has_time():
+                    desk.transfer.take(commands.decode(desk.meter, payload, desk.key))
+                    return
+            elif ours and len(payload) <= commands.MAX_COMMAND and desk.has_time():
                 command = commands.decode(desk.meter, payload, desk.key)
                 if isinstance(command, commands.Command):
                     self._judge(desk, command, commands.tag_of(payload))
@@ -262,7 +285,10 @@ class Commands:
         try:
             # Not before its number is durable: a power failure must not have it carried out twice.
             await self._outbox.sync()
-            done, text = await _execute(desk.task, command)
+            outcome = await self._execute(desk, command, record.tag)
+            if outcome is None:
+                return  # how it ends is told after the next start
+            done, text = outcome
         except Exception as error:
             done, text = False, describe(error)
             if not isinstance(error, GatewayError):
@@ -281,6 +307,46 @@ class Commands:
         how = "done" if record.status == commands.DONE else "failed"
         self._log("info", "%s %s: %s" % (what, how, record.text))
         self._publish(desk, record)
+
+    async def _execute(self, desk: _Desk, command: "Command", tag: bytes) -> "tuple[bool, str] | None":
+        """Whether it was done, and words; None where that is known after the next start."""
+        task = desk.task
+        if command.action == commands.READ_NOW:
+            return await task.read_now(*command.arguments)
+        if command.action == commands.BACKFILL:
+            return await task.backfill(*command.arguments)
+        if command.action == commands.SET_INTERVAL:
+            return task.set_interval(*command.arguments)
+        if command.action == commands.UPDATE:
+            return await self._update(desk, command, tag)
+        return await task.self_test()
+
+    async def _update(self, desk: _Desk, command: "Command", tag: bytes) -> "tuple[bool, str] | None":
+        if self.updater is None:
+            return False, "this gateway can't be updated by a command"
+        from .updates import Transfer
+
+        if desk.transfer is not None:
+            desk.transfer.stop("another update has begun meanwhile")
+
+        def ask(offset: int, count: int) -> None:
+            self._send(desk, commands.Want(tag, offset, count).encode(desk.key, desk.meter))
+
+        transfer = desk.transfer = Transfer(tag, ask)
+        try:
+            text = await transfer.run(self.updater, command.arguments[0], bool(command.arguments[1]))
+        finally:
+            if desk.transfer is transfer:
+                desk.transfer = None
+                self.updater.ended()
+        if text:
+            return True, text
+        try:
+            await self._outbox.sync()
+        except GatewayError as error:
+            self._log("warning", describe(error))
+        self.updater.restart()
+        return None
 
     def _answer(self, desk: _Desk, command: "Command", tag: bytes, status: int, text: str) -> None:
         """Not remembered: who misses it sends the command again."""
@@ -304,16 +370,6 @@ class Commands:
 
     def _write(self, desk: _Desk) -> None:
         self._outbox.set_note(_name(desk.meter), desk.note())
-
-
-async def _execute(task: "MeterTask", command: "Command") -> "tuple[bool, str]":
-    if command.action == commands.READ_NOW:
-        return await task.read_now(*command.arguments)
-    if command.action == commands.BACKFILL:
-        return await task.backfill(*command.arguments)
-    if command.action == commands.SET_INTERVAL:
-        return task.set_interval(*command.arguments)
-    return await task.self_test()
 
 
 def _why_expired(command: "Command", now: "int | None") -> str:

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 COMMAND = const(16)
 RESULT = const(17)
 CHALLENGE = const(18)
+PIECE = const(19)
+WANT = const(20)
 
 # Actions, and what their arguments are.
 READ_NOW = const(1)  # kind of reading
 BACKFILL = const(2)  # kind of reading, from and to (UTC seconds, `to` not included)
 SET_INTERVAL = const(3)  # kind of reading, milliseconds (0: the default schedule's)
 SELF_TEST = const(4)  # none
-ACTION_NAMES = ("", "read-now", "backfill", "set-interval", "self-test")
+UPDATE = const(5)  # bytes of the bundle, whether its version may be lower than what runs (0, 1)
+ACTION_NAMES = ("", "read-now", "backfill", "set-interval", "self-test", "update")
 
 # How a command ended.
 DONE = const(0)
@@ -35,6 +38,8 @@ RUNNING = const(6)  # taken and not yet ended: another result will follow
 
 # A command is no longer than this, of whatever version.
 MAX_COMMAND = const(512)
+# Of a bundle, in one message: what finds room on a board's heap.
+MAX_PIECE = const(1024)
 
 # The longest a command may be valid, and by how much clocks may differ (seconds).
 MAX_VALIDITY = const(86400)
@@ -43,7 +48,13 @@ MAX_SKEW = const(300)
 _KIND = (0, len(KIND_NAMES) - 1)
 _U32 = (0, 0xFFFFFFFF)
 _U63 = (0, 0x7FFFFFFFFFFFFFFF)
-_ARGUMENTS = {READ_NOW: (_KIND,), BACKFILL: (_KIND, _U32, _U32), SET_INTERVAL: (_KIND, _U32), SELF_TEST: ()}
+_ARGUMENTS = {
+    READ_NOW: (_KIND,),
+    BACKFILL: (_KIND, _U32, _U32),
+    SET_INTERVAL: (_KIND, _U32),
+    SELF_TEST: (),
+    UPDATE: (_U32, (0, 1)),
+}
 _MAX_TEXT = const(1024)
 _TAG = const(8)
 
@@ -138,7 +149,37 @@ class Challenge:
         return seal(key, meter, CHALLENGE, [self.challenge, self.last])
 
 
-def decode(meter: bytes, payload: bytes, key: bytes) -> "Command | Result | Challenge":
+class Want:
+    """A gateway that carries out an update asks for a part of the bundle. `tag`: of the command; `offset`,
+    `count`: bytes, at most MAX_PIECE."""
+
+    def __init__(self, tag: bytes, offset: int, count: int) -> None:
+        self.tag = tag
+        self.offset = offset
+        self.count = count
+
+    def encode(self, key: bytes, meter: bytes) -> bytes:
+        return seal(key, meter, WANT, [self.tag, self.offset, self.count])
+
+
+class Piece:
+    """The part of the bundle that was asked for."""
+
+    def __init__(self, tag: bytes, offset: int, data: bytes) -> None:
+        self.tag = tag
+        self.offset = offset
+        self.data = data
+
+    def encode(self, key: bytes, meter: bytes) -> bytes:
+        return seal(key, meter, PIECE, [self.tag, self.offset, self.data])
+
+
+def is_piece(payload: bytes) -> bool:
+    """What a sealed message says that it is; `decode` believes nothing of it yet."""
+    return bool(payload[2] == PIECE)
+
+
+def decode(meter: bytes, payload: bytes, key: bytes) -> "Command | Result | Challenge | Want | Piece":
     """Raises FrameError for everything that is not a whole, authentic message about `meter`."""
     kind, elements = unseal(key, meter, payload)
     if kind == COMMAND:
@@ -156,7 +197,14 @@ def decode(meter: bytes, payload: bytes, key: bytes) -> "Command | Result | Chal
     if kind == CHALLENGE:
         challenge, last = elements_of(elements, 8, _U63)
         return Challenge(challenge, last)
-    raise FrameError("kind %d is no command, result or challenge" % kind)
+    if kind == WANT:
+        return Want(*elements_of(elements, _TAG, _U32, (1, MAX_PIECE)))
+    if kind == PIECE:
+        tag, offset, data = elements_of(elements, _TAG, _U32, bytes)
+        if not 0 < len(data) <= MAX_PIECE:
+            raise FrameError("a piece of a bundle can't have %d bytes" % len(data))
+        return Piece(tag, offset, data)
+    raise FrameError("kind %d is no message of commands" % kind)
 
 
 def _check_challenge(challenge: bytes) -> None:

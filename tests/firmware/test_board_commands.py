@@ -62,7 +62,7 @@ async def test_what_is_wrong_is_told_at_once(application: Application, tmp_path:
     )
     assert code == 2
     assert said.splitlines()[1:] == [
-        "commands.allow: takes read-now, backfill, set-interval, self-test",
+        "commands.allow: takes read-now, backfill, set-interval, self-test, update",
         "commands.clock: takes a bool, not 1",
         "commands.credential_file: has to be given",
     ]

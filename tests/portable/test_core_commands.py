@@ -108,6 +108,7 @@ class Bench(unittest.TestCase):
         self.clock.install()
         self.outbox = Disk()
         self.lines = []
+        self.updater = None
 
     def tearDown(self):
         self.clock.uninstall()
@@ -119,6 +120,7 @@ class Bench(unittest.TestCase):
             sender = Sender(self.outbox, self.broker, "here", None)
             log = lambda level, text: self.lines.append(text)  # noqa: E731
             self.commands = Commands(self.outbox, {"kitchen": (KEY, actions)}, log, has_clock)
+            self.commands.updater = self.updater
             self.commands.serve(sender, [self.task])
             supervisor = Supervisor(log)
             supervisor.add("broker", sender.run)

@@ -155,7 +155,7 @@ class TestSlots(unittest.TestCase):
     def test_a_version_that_never_reaches_the_broker_is_given_up(self):
         Board(self.flash).update(NEW, "2.0")
         ran = [Board(self.flash).runs() for _ in range(6)]
-        self.assertEqual(ran, [NEW] * slots.MOST_BOOTS + [OLD] * 3)
+        self.assertTrue(ran == [NEW] * slots.MOST_BOOTS + [OLD] * (6 - slots.MOST_BOOTS))
         last = Board(self.flash).slots.report()["last"]
         self.assertEqual(last[:3], ["note", "2.0", False])
         self.assertIn("did not reach the broker", last[3])
