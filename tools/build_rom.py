@@ -12,11 +12,15 @@ from pathlib import Path
 from source_tree import ROOT
 
 
+def pack(directory: Path, image: Path) -> None:
+    mpremote = Path(sys.executable).with_name("mpremote")
+    command = [str(mpremote), "romfs", "--no-mpy", "--output", str(image), "build", str(directory)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+
+
 def main() -> int:
     directory, image = [*sys.argv[1:], *("build/mpy", "build/app.romfs")[len(sys.argv) - 1 :]]
-    mpremote = Path(sys.executable).with_name("mpremote")
-    command = [str(mpremote), "romfs", "--no-mpy", "--output", image, "build", directory]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+    pack(Path(directory), Path(image))
     print(f"{image}: {(ROOT / image).stat().st_size:,} bytes")
     return 0
 

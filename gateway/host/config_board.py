@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from .config_fields import SecretFile, Section
+from .secret_files import find_secret
 
 _LAST_GPIO = 48
+_PUBLIC_KEY = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def _pin(value: object) -> tuple[int, int | None] | None:
@@ -41,6 +45,22 @@ Pin = Annotated[
     WithJsonSchema({"type": ["integer", "object", "string"]}),
 ]
 Address = Annotated[str, AfterValidator(_address)]
+
+
+def _keys_file(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("must be the path of a file, in quotes")
+    path = find_secret(value, Path(info.context["base"]) if info.context else Path())
+    try:
+        keys = path.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: can't be read: {error}") from None
+    if not keys or not all(_PUBLIC_KEY.fullmatch(key) for key in keys):
+        raise ValueError(f"{path}: must hold public keys of 64 hex digits, one a line")
+    return path
+
+
+KeysFile = Annotated[Path, BeforeValidator(_keys_file), WithJsonSchema({"type": "string"})]
 
 
 class PinsSection(Section):
@@ -81,7 +101,7 @@ class BoardSection(Section):
     page_password_file: SecretFile | None = Field(
         default=None, description="file with the password of the board's page"
     )
-    update_key_file: SecretFile | None = Field(
-        default=None, description="file with the key that updates over the air are signed with"
+    update_keys_file: KeysFile | None = Field(
+        default=None, description="file with the public keys whose updates over the air the board takes"
     )
     pins: PinsSection = PinsSection()

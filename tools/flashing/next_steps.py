@@ -1,0 +1,34 @@
+"""What to do with a board that has just been flashed."""
+
+from __future__ import annotations
+
+from .plan import Plan
+from .settings import line
+
+
+def text(made: Plan) -> str:
+    profile, settings = made.profile, made.settings
+    lines = ["", "The board is flashed and verified, and starts now. What next:"]
+    lines.append(f"- Meter: {line(profile)}{_enable(made)}.")
+    if settings is None or "wifi" not in settings.values:
+        lines.append(
+            "- Wi-Fi: the board opens an access point of its own; join it with a phone and follow the page "
+            "that comes up."
+        )
+    else:
+        wifi = settings.values["wifi"]
+        where = wifi.get("address") or wifi["hostname"]
+        lines.append(f"- Wi-Fi: it joins {wifi['ssid']!r}; its page is at http://{where}/.")
+    if settings is not None:
+        broker = settings.values["broker"]
+        lines.append(
+            f"- Broker: it publishes to {broker['host']}:{broker['port']} as {broker['client_id']!r}; the "
+            "first reading comes seconds after the meter has answered."
+        )
+    lines.append("- Anything wrong? tools/flash.py monitor shows what the board says (docs/board.md).")
+    return "\n".join(lines)
+
+
+def _enable(made: Plan) -> str:
+    enable = made.profile.pins.get("enable")
+    return f", ENABLE GPIO {enable['pin']}" if enable else ""
