@@ -486,7 +486,7 @@ class TestWhileItMoves(Case):
 
     def test_random_meters(self):
         rng = Random(20260131)
-        for _ in range(25):
+        for _ in range(10):
             self.live(rng)
 
     def live(self, rng):
