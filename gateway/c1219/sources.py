@@ -11,7 +11,6 @@ from ..transmission.registry import number as property_number
 
 if TYPE_CHECKING:
     Column = tuple[int | str, int, str | None]
-    Columns = list[Column | None]
 
 UNUSED = const(255)
 PRESENT_DEMAND = const(88)  # the first of eight present and eight previous demands
@@ -150,9 +149,54 @@ def demand_name(source: int, demands: bytes) -> "tuple[str, str | None]":
     return obis_name(code[0], d, 0), "OBIS_%d.7.0" % code[0]
 
 
+_NOTHING = const(0xFFFF)
+_FIRST_NAME = const(0xF000)  # above the registry's numbers
+
+
+class Columns:
+    """(property, exponent, unit) of each column, or None for one that carries nothing: a sequence, packed,
+    four bytes each, because a table has hundreds and they are kept."""
+
+    def __init__(self) -> None:
+        self._packed = bytearray()
+        self._names: list[str] = []  # properties that the registry lacks
+        self._units: list[str] = []
+
+    def append(self, column: "Column | None") -> None:
+        number, exponent, place = _NOTHING, 0, 0
+        if column is not None:
+            prop, exponent, unit = column
+            if isinstance(prop, int):
+                number = prop
+            else:
+                number = _FIRST_NAME + len(self._names)
+                self._names.append(prop)
+            if unit is not None:
+                if unit not in self._units:
+                    self._units.append(unit)
+                place = self._units.index(unit) + 1
+        self._packed.extend(bytes((number >> 8, number & 0xFF, exponent & 0xFF, place)))
+
+    def __len__(self) -> int:
+        return len(self._packed) >> 2
+
+    def __getitem__(self, i: int) -> "Column | None":
+        at = 4 * (i if i >= 0 else i + len(self))
+        if not 0 <= at < len(self._packed):
+            raise IndexError(i)
+        number = self._packed[at] << 8 | self._packed[at + 1]
+        if number == _NOTHING:
+            return None
+        exponent, place = self._packed[at + 2], self._packed[at + 3]
+        return (
+            number if number < _FIRST_NAME else self._names[number - _FIRST_NAME],
+            exponent - 256 if exponent & 0x80 else exponent,
+            self._units[place - 1] if place else None,
+        )
+
+
 class Resolver:
-    """Properties of a table's columns: (property, exponent, unit), each at most once in a reading; None
-    for a column that carries nothing.
+    """Properties of a table's columns, each at most once in a reading.
 
     What comes a second time gets its name with "_2" and so on: two demands of one source, or a second
     occurrence, are different values. `shift` is added to the exponents of energy, which the meter
@@ -161,9 +205,8 @@ class Resolver:
     """
 
     def __init__(self, shift: int = 0) -> None:
-        self.columns: Columns = []
+        self.columns = Columns()
         self._shift = shift
-        self._units: dict[str | None, str | None] = {}
         self._taken: set[int | str] = set()
 
     def skip(self) -> None:
@@ -186,5 +229,4 @@ class Resolver:
             return
         shown = unit(number)
         shift = self._shift if shown in ("kWh", "kvarh", "kVAh") else 0
-        # One string for all columns of a unit.
-        self.columns.append((prop, exponent(number) + shift, self._units.setdefault(shown, shown)))
+        self.columns.append((prop, exponent(number) + shift, shown))

@@ -51,7 +51,8 @@ async def _read(tables: "Tables") -> Reading:
     mantissas = [demand["value"] for demand in table["demands"]]
     mantissas.extend(table["values"])
     values = []
-    for column, mantissa in zip(columns, mantissas):  # noqa: B905 - MicroPython's zip has no strict
+    for i in range(min(len(columns), len(mantissas))):
+        column, mantissa = columns[i], mantissas[i]
         if column is not None:
             values.append(Value(column[0], mantissa, column[1], column[2]))
     return Reading(PRESENT, time, values)
