@@ -70,11 +70,16 @@ def command(
         str,
         typer.Argument(
             metavar="ACTION",
-            help="read-now KIND | backfill KIND FROM TO | set-interval KIND DURATION | self-test",
+            help="read-now KIND | backfill KIND FROM TO | set-interval KIND DURATION | self-test | update",
         ),
     ],
     words: Annotated[list[str] | None, typer.Argument(metavar="[ARGUMENTS]...", show_default=False)] = None,
-    wait: Annotated[float, typer.Option(min=1, max=86400, help="seconds to wait for the result")] = 60,
+    wait: Annotated[
+        float | None,
+        typer.Option(min=1, max=86400, help="seconds to wait for the result; 60, for an update 1200"),
+    ] = None,
+    bundle: Annotated[Path | None, typer.Option(help="what to update with, of tools/bundle.py")] = None,
+    lower: Annotated[bool, typer.Option(help="update to a version below the one that runs")] = False,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="TOML file; default: everything on loopback")
     ] = None,
@@ -83,7 +88,7 @@ def command(
     from .command_line import run
     from .config import load
 
-    raise typer.Exit(asyncio.run(run(load(config), meter, action, words or [], wait)))
+    raise typer.Exit(asyncio.run(run(load(config), meter, action, words or [], wait, bundle, lower)))
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import re
 import sys
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 
 from gateway.transmission import commands, model
 from gateway.transmission.ids import format_uuid
@@ -20,7 +21,14 @@ _USAGE = {
     "backfill": "KIND FROM TO",
     "set-interval": "KIND DURATION",
     "self-test": "",
+    "update": "--bundle FILE",
 }
+# What an application bundle begins with (docs/update.md); the gateway judges the rest.
+_BUNDLE = b"OGB"
+_MOST_BUNDLE = 1 << 22
+# Handing over the bundle, a restart, and until the new version has reached the broker.
+_UPDATE_WAIT = 1200.0
+_WAIT = 60.0
 
 
 def kind(word: str) -> int:
@@ -56,7 +64,7 @@ def parse(action: str, words: list[str]) -> tuple[int, tuple[int, ...]]:
     """The action's number and arguments. Raises ConfigurationError."""
     if action not in _USAGE:
         raise ConfigurationError(f"{action}: is no command; known are {', '.join(_USAGE)}")
-    if len(words) != len(_USAGE[action].split()):
+    if action == "update" or len(words) != len(_USAGE[action].split()):
         raise ConfigurationError(f"write: omdp-cloud command METER {action} {_USAGE[action]}".rstrip())
     number = commands.ACTION_NAMES.index(action)
     if action == "self-test":
@@ -71,13 +79,43 @@ def parse(action: str, words: list[str]) -> tuple[int, tuple[int, ...]]:
     return number, (kind(words[0]), begin, end)
 
 
-async def run(settings: Settings, meter: str, action: str, words: list[str], wait: float) -> int:
-    """The exit code. Raises CloudError."""
+def read_bundle(file: Path) -> bytes:
+    """Raises ConfigurationError."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{file}: can't be read: {error.strerror}") from None
+    if not data.startswith(_BUNDLE) or len(data) > _MOST_BUNDLE:
+        raise ConfigurationError(f"{file}: is no application bundle; tools/bundle.py makes one")
+    return data
+
+
+async def run(
+    settings: Settings,
+    meter: str,
+    action: str,
+    words: list[str],
+    wait: float | None,
+    bundle_file: Path | None = None,
+    lower: bool = False,
+) -> int:
+    """The exit code. `lower`: an update to a version below the one that runs is meant. Raises CloudError."""
     try:
         meter_id = uuid.UUID(meter).bytes
     except ValueError:
         raise ConfigurationError(f"{meter}: is no MeterIndividualId (a UUID)") from None
-    number, arguments = parse(action, words)
+    bundle = b""
+    number: int
+    arguments: tuple[int, ...]
+    if action == "update" and bundle_file is not None and not words:
+        bundle = read_bundle(bundle_file)
+        number, arguments = commands.UPDATE, (len(bundle), int(lower))
+    elif bundle_file is not None or lower:
+        raise ConfigurationError("--bundle and --lower belong to update")
+    else:
+        number, arguments = parse(action, words)
+    if wait is None:
+        wait = _UPDATE_WAIT if bundle else _WAIT
     key = key_of(settings.commands, meter_id)
     if key is None:
         raise ConfigurationError(
@@ -92,7 +130,7 @@ async def run(settings: Settings, meter: str, action: str, words: list[str], wai
             )
         broker = Broker(url=f"mqtt://127.0.0.1:{settings.engine.port}")
     sender = Sender(broker, CommandStore(settings.database.url), meter_id, key, _say)
-    result = await sender.send(number, arguments, wait)
+    result = await sender.send(number, arguments, wait, bundle)
     if result is None:
         _say(
             f"no result within {wait:g} s: the gateway is away, takes no commands for this meter, or shares "

@@ -21,7 +21,9 @@ from gateway.transmission.commands import (
     RUNNING,
     Challenge,
     Command,
+    Piece,
     Result,
+    Want,
     command_key,
     decode,
     tag_of,
@@ -39,6 +41,8 @@ T = TypeVar("T")
 STATUS_NAMES = ("done", "failed", "refused", "expired", "repeated", "unknown action", "running")
 # Unanswered commands are said again: a gateway that was away for a moment has them, and takes each once.
 _AGAIN_SECONDS = 5.0
+# Said again less often to who is carrying it out: it may restart for that, and would have to read them all.
+_PATIENT_SECONDS = 60.0
 _SHORTEST_VALIDITY = 60
 _BUSY_MS = 10_000
 
@@ -157,6 +161,25 @@ def _set_up(connection: Any, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
+class _Talk:
+    """About one command, over one connection or more. `numbered(challenge, above)` gives it another number;
+    `ends`: when nobody waits any longer, by the loop's time. `expired`: what a challenge may still mend."""
+
+    def __init__(self, sent: Sent, numbered: Callable[..., Any], ends: float, bundle: bytes) -> None:
+        self.sent = sent
+        self.ends = ends
+        self.bundle = bundle
+        self.expired: Result | None = None
+        self.tries = 0
+        self.tenths = 0
+        self._numbered = numbered
+
+    async def number_anew(self, challenge: bytes, above: int) -> None:
+        self.tries += 1
+        self.expired = None
+        self.sent = await self._numbered(challenge, above)
+
+
 class Sender:
     """Sends one command and waits for its result. `say`: called with what happens meanwhile, in words."""
 
@@ -169,8 +192,11 @@ class Sender:
         self._key = key
         self._say = say
 
-    async def send(self, action: int, arguments: tuple[int, ...], wait: float) -> Result | None:
-        """The result; None when there was none within `wait` seconds. Raises CloudError."""
+    async def send(
+        self, action: int, arguments: tuple[int, ...], wait: float, bundle: bytes = b""
+    ) -> Result | None:
+        """The result; None when there was none within `wait` seconds. `bundle`: what the gateway asks for in
+        parts, also over connections that break. Raises CloudError."""
         good_for = min(max(int(wait), _SHORTEST_VALIDITY), MAX_VALIDITY)
 
         async def numbered(challenge: bytes = b"", above: int = 0) -> Sent:
@@ -180,56 +206,68 @@ class Sender:
                 )
             )
 
-        sent = await numbered()
+        loop = asyncio.get_running_loop()
+        talk = _Talk(await numbered(), numbered, loop.time() + wait, bundle)
         name = f"{self._broker.client_id}-{secrets.token_hex(4)}"
         broker = self._broker.model_copy(update={"client_id": name})
-        try:
-            async with client(broker, lasting=False) as connection:
-                await connection.subscribe(topics.result(self._meter), qos=1)
-                return await self._converse(connection, sent, numbered, wait)
-        except (aiomqtt.MqttError, OSError) as error:
-            raise BrokerError(f"{self._broker.url}: {error}") from None
-
-    async def _converse(
-        self, connection: aiomqtt.Client, sent: Sent, numbered: Callable[..., Any], wait: float
-    ) -> Result | None:
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + wait
-        expired: Result | None = None  # what a challenge may still mend
-        tries = 0
-        await self._publish(connection, sent)
-        while (left := ends - loop.time()) > 0:
+        while True:
             try:
-                async with asyncio.timeout(min(_AGAIN_SECONDS, left)):
+                async with client(broker, lasting=False) as connection:
+                    await connection.subscribe(topics.result(self._meter), qos=1)
+                    return await self._converse(connection, talk)
+            except (aiomqtt.MqttError, OSError) as error:
+                if not bundle or loop.time() + _AGAIN_SECONDS > talk.ends:
+                    raise BrokerError(f"{self._broker.url}: {error}") from None
+                self._say(f"{self._broker.url}: {error}; connecting again")
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _converse(self, connection: aiomqtt.Client, talk: "_Talk") -> Result | None:
+        loop = asyncio.get_running_loop()
+        again = _AGAIN_SECONDS
+        await self._publish(connection, talk.sent)
+        while (left := talk.ends - loop.time()) > 0:
+            try:
+                async with asyncio.timeout(min(again, left)):
                     answer = await self._answer(connection)
             except TimeoutError:
-                if expired is not None:
+                if talk.expired is not None:
                     break
-                await self._publish(connection, sent)
+                await self._publish(connection, talk.sent)
                 continue
             if isinstance(answer, Challenge):
-                if expired is not None and tries < 2:
-                    tries += 1
-                    self._say(f"{expired.text}; sending it again with the gateway's challenge")
-                    expired = None
-                    sent = await numbered(answer.challenge, answer.last)
-                    await self._publish(connection, sent)
+                if talk.expired is not None and talk.tries < 2:
+                    self._say(f"{talk.expired.text}; sending it again with the gateway's challenge")
+                    await talk.number_anew(answer.challenge, answer.last)
+                    await self._publish(connection, talk.sent)
+            elif answer.tag != tag_of(talk.sent.message):
                 continue
-            if answer.number != sent.number or answer.tag != tag_of(sent.message):
-                continue
-            await self._keep(answer)
-            if answer.status == RUNNING:
-                self._say("the gateway is carrying it out")
-            elif answer.status == EXPIRED and tries < 2:
-                expired = answer
-            elif answer.status == REPEATED and answer.last >= sent.number and tries < 2:
-                tries += 1
-                self._say(f"the gateway has taken number {answer.last} before; sending it under the next")
-                sent = await numbered(above=answer.last)
-                await self._publish(connection, sent)
-            else:
-                return answer
-        return expired
+            elif isinstance(answer, Want):
+                again = _PATIENT_SECONDS
+                await self._hand_over(connection, talk, answer)
+            elif answer.number == talk.sent.number:
+                await self._keep(answer)
+                if answer.status == RUNNING:
+                    self._say("the gateway is carrying it out")
+                elif answer.status == EXPIRED and talk.tries < 2:
+                    talk.expired = answer
+                elif answer.status == REPEATED and answer.last >= talk.sent.number and talk.tries < 2:
+                    self._say(f"the gateway has taken number {answer.last} before; sending it under the next")
+                    await talk.number_anew(b"", answer.last)
+                    await self._publish(connection, talk.sent)
+                else:
+                    return answer
+        return talk.expired
+
+    async def _hand_over(self, connection: aiomqtt.Client, talk: "_Talk", want: Want) -> None:
+        data = talk.bundle[want.offset : want.offset + want.count]
+        if not data:
+            return
+        piece = Piece(want.tag, want.offset, data)
+        await connection.publish(topics.command(self._meter), piece.encode(self._key, self._meter), qos=1)
+        done = (want.offset + len(data)) * 10 // len(talk.bundle)
+        if done > talk.tenths:
+            talk.tenths = done
+            self._say(f"{done * 10} % of the bundle handed over")
 
     async def _keep(self, result: Result) -> None:
         now = clock.utc_ms() // 1000
@@ -238,7 +276,7 @@ class Sender:
     async def _publish(self, connection: aiomqtt.Client, sent: Sent) -> None:
         await connection.publish(topics.command(self._meter), sent.message, qos=1)
 
-    async def _answer(self, connection: aiomqtt.Client) -> Result | Challenge:
+    async def _answer(self, connection: aiomqtt.Client) -> Result | Challenge | Want:
         async for message in connection.messages:
             if not isinstance(message.payload, bytes):
                 continue
@@ -246,7 +284,7 @@ class Sender:
                 answer = decode(self._meter, message.payload, self._key)
             except FrameError:
                 continue
-            if isinstance(answer, Result | Challenge):
+            if isinstance(answer, Result | Challenge | Want):
                 return answer
         raise aiomqtt.MqttError("the connection ended")
 

@@ -1,6 +1,7 @@
 """Commands from the owner's side: words, numbers that rise, and results that are stored once."""
 
 import asyncio
+import random
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
@@ -8,15 +9,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import aiomqtt
 import pytest
 import sqlalchemy as sa
 
 from gateway.transmission import commands, model, topics
-from gateway.transmission.commands import Challenge, Command, Result, command_key, decode, tag_of
+from gateway.transmission.commands import Challenge, Command, Piece, Result, Want, command_key, decode, tag_of
+from gateway.transmission.ids import format_uuid
 from omdp_cloud import schema
-from omdp_cloud.command_line import parse
+from omdp_cloud.command_line import parse, run
 from omdp_cloud.commands import CommandStore, Sender, Sent, keep_result, key_of, prepare
-from omdp_cloud.config import Broker, Commands
+from omdp_cloud.config import Broker, Commands, Settings
 from omdp_cloud.errors import BrokerError, ConfigurationError
 from omdp_cloud.results import take
 from omdp_cloud.storage import Storage
@@ -171,6 +174,8 @@ class Gateway:
     def __init__(self, answers: Callable[[Command, bytes], list[bytes]]) -> None:
         self.answers = answers
         self.heard: list[Command] = []
+        self.pieces: list[Piece] = []
+        self.on_piece: Callable[[Piece], list[bytes]] = lambda piece: []
         self.coming: asyncio.Queue[SimpleNamespace] = asyncio.Queue()
 
     @asynccontextmanager
@@ -184,6 +189,11 @@ class Gateway:
     async def publish(self, topic: str, payload: bytes, qos: int) -> None:
         assert topic == topics.command(METER)
         command = decode(METER, payload, KEY)
+        if isinstance(command, Piece):
+            self.pieces.append(command)
+            for answer in self.on_piece(command):
+                self.coming.put_nowait(SimpleNamespace(payload=answer))
+            return
         assert isinstance(command, Command)
         self.heard.append(command)
         for answer in self.answers(command, tag_of(payload)):
@@ -299,3 +309,56 @@ async def test_a_broker_that_is_away_is_told(store):
     sender = Sender(Broker(url="mqtt://127.0.0.1:1"), store, METER, KEY, lambda text: None)
     with pytest.raises(BrokerError, match=r"mqtt://127\.0\.0\.1:1"):
         await sender.send(commands.SELF_TEST, (), 1)
+
+
+async def test_a_bundle_is_handed_over_also_over_connections_that_break(store, monkeypatch):
+    bundle = random.Random(1).randbytes(2500)
+    command: list[Command] = []
+
+    def want(tag: bytes, offset: int, count: int = 1000) -> bytes:
+        return Want(tag, offset, count).encode(KEY, METER)
+
+    def answers(heard: Command, tag: bytes) -> list[bytes]:
+        command.append(heard)
+        return (
+            [want(b"12345678", 0), want(tag, 5000), want(tag, 0)] if len(command) == 1 else [want(tag, 1000)]
+        )
+
+    def on_piece(piece: Piece) -> list[bytes]:
+        if piece.offset == 0:
+            raise aiomqtt.MqttError("the broker went away")
+        if piece.offset == 1000:
+            return [want(piece.tag, 2000, 500)]
+        return [result(command[0], piece.tag, commands.DONE)]
+
+    gateway = Gateway(answers)
+    gateway.on_piece = on_piece
+    monkeypatch.setattr("omdp_cloud.commands.client", gateway.client)
+    monkeypatch.setattr("omdp_cloud.commands._AGAIN_SECONDS", 0.02)
+    told: list[str] = []
+    sender = Sender(Broker(url="mqtt://127.0.0.1"), store, METER, KEY, told.append)
+    answer = await sender.send(commands.UPDATE, (len(bundle), 0), 30, bundle)
+    assert answer is not None and answer.status == commands.DONE
+    assert [(piece.offset, piece.data) for piece in gateway.pieces] == [
+        (at, bundle[at : at + 1000]) for at in (0, 1000, 2000)
+    ]
+    assert len({one.number for one in gateway.heard}) == 1
+    assert told[0].endswith("the broker went away; connecting again")
+    assert told[-1] == "100 % of the bundle handed over"
+
+
+@pytest.mark.parametrize(
+    ("action", "bundle", "lower", "said"),
+    [
+        ("update", None, False, "update --bundle FILE"),
+        ("update", "missing.bundle", False, "can't be read"),
+        ("update", "other.bundle", False, "is no application bundle"),
+        ("self-test", "other.bundle", False, "belong to update"),
+        ("self-test", None, True, "belong to update"),
+    ],
+)
+async def test_what_is_no_update(action: str, bundle: str | None, lower: bool, said: str, tmp_path: Path):
+    (tmp_path / "other.bundle").write_bytes(b"PK")
+    with pytest.raises(ConfigurationError, match=said):
+        file = bundle and tmp_path / bundle
+        await run(Settings(), format_uuid(METER), action, [], None, file, lower)
