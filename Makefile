@@ -34,7 +34,7 @@ demo: $(VENV)/.demo
 	$(BIN)/osgp-gateway demo --seconds $(SECONDS)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(VENV)/.test
 	PYTHONPATH=micropython $(BIN)/python -m tests.fuzz.run --seed $(SEED) --count $(COUNT) --only '$(ONLY)'

@@ -11,7 +11,7 @@ from tests.fuzz import engine
 from tests.fuzz.decoders import decoders
 
 CORPUS = sorted(Path(__file__).parent.glob("corpus/*/*.bin"))
-SHARE = 150  # inputs of each decoder: some seconds in all
+SHARE = 100  # inputs of each decoder: some seconds in all
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: f"{path.parent.name}/{path.stem}")

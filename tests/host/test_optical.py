@@ -71,6 +71,7 @@ def test_a_refused_password_is_told(port: str, files: Path):
     assert "refused the password" in done.stderr
 
 
+@pytest.mark.parametrize("port", ["4.30"], indirect=True)
 def test_a_recording_holds_no_password(port: str, files: Path, tmp_path: Path):
     about = ("--port", port, "--optical", "--password-file", files / "password")
     done = run("record", "clock", *about, "-o", tmp_path / "recording")
