@@ -257,8 +257,9 @@ class Sender:
         position = one.position(receipt.session)
         behind = answer and receipt.position < position
         if receipt.generation != one.generation or behind:
+            # What is offered again may be there after all.
+            one.want = not answer or one.generation != b""
             self._lost(one, receipt)
-            one.want = not answer
         elif answer:
             # All marks of the ask hold; the older ones can go, for this one was made after them.
             one.mark(receipt.session, receipt.position)

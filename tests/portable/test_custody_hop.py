@@ -396,6 +396,18 @@ class HopTest(unittest.TestCase):
             frames += len([one for one in hop.turn() if not isinstance(one, Ask)])
         self.assertEqual(frames, 0)
 
+    def test_a_receiver_that_has_to_vouch_anew_does_so_for_what_it_still_holds(self):
+        hop = Hop()
+        hop.add(PROFILE, 3)
+        while hop.pending():
+            hop.turn()
+        hop.receiver.rewind(METER, 7)
+        hop.sender.check()
+        frames = []
+        for _ in range(4):
+            frames += [one for one in hop.turn() if not isinstance(one, Ask)]
+        self.assertEqual((hop.rewinds, frames, hop.pending()), ([(METER, 7)], [], []))
+
     def test_what_the_ledger_forgets_costs_a_repetition_only(self):
         hop = Hop()
         hop.add(PROFILE, 3)
