@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.host import cli
 from tests.brokers import free_port
+from tests.command_line import run_here
 from tests.patience import PATIENCE_S
 
 KEY = "ABCDEFGHIJKLMNOPQRST"
@@ -27,33 +27,12 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "gateway.host.cli", *map(str, arguments)]
 
 
-def run(
-    *arguments: object, stdin: bytes = b"", timeout: float = PATIENCE_S
-) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        command(*arguments), input=stdin, capture_output=True, timeout=timeout, env=ENVIRONMENT
-    )
-    text = subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    text = run_here(arguments, ENVIRONMENT, scale=5)
     for secret in (KEY, KEY[:16], WRONG_KEY):
         assert secret not in text.stdout + text.stderr
     assert "Traceback" not in text.stderr, text.stderr
     return text
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    """The command within this process, which is quicker: for what ends before it does anything."""
-
-    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-        monkeypatch.setattr(sys, "argv", ["osgp-gateway", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "100")
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        assert KEY not in said.out + said.err
-        return subprocess.CompletedProcess(arguments, ended.value.code or 0, said.out, said.err)
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -156,16 +135,16 @@ def test_wrong_key(meter: str, files: Path):
     assert "refused the key" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-def test_a_key_file_that_others_may_read(call, files: Path):
-    done = call("read", "identity", "--port", "tcp://127.0.0.1:1", "--key-file", files / "open-key")
+def test_a_key_file_that_others_may_read(files: Path):
+    done = run("read", "identity", "--port", "tcp://127.0.0.1:1", "--key-file", files / "open-key")
     assert (done.returncode, done.stdout) == (2, "")
     assert f"chmod 600 {files / 'open-key'}" in done.stderr
 
 
-def test_a_key_that_is_none(call, files: Path, tmp_path: Path):
+def test_a_key_that_is_none(files: Path, tmp_path: Path):
     (tmp_path / "short").write_text("ABC")
     (tmp_path / "short").chmod(0o600)
-    done = call("read", "identity", "--port", "tcp://127.0.0.1:1", "--key-file", tmp_path / "short")
+    done = run("read", "identity", "--port", "tcp://127.0.0.1:1", "--key-file", tmp_path / "short")
     assert done.returncode == 2 and "16 or 20 ASCII characters" in done.stderr
 
 
@@ -173,13 +152,13 @@ def test_a_key_that_is_none(call, files: Path, tmp_path: Path):
     ("port", "reason"),
     [("/dev/ttyNONE", "no such port"), ("tcp://nowhere.invalid:1", "was not found")],
 )
-def test_wrong_port(call, port: str, reason: str, files: Path):
-    done = call("read", "identity", "--port", port, "--key-file", files / "key")
+def test_wrong_port(port: str, reason: str, files: Path):
+    done = run("read", "identity", "--port", port, "--key-file", files / "key")
     assert done.returncode == 3 and reason in done.stderr
 
 
-def test_nothing_listens(call, files: Path):
-    done = call("read", "identity", "--port", f"tcp://127.0.0.1:{free_port()}", "--key-file", files / "key")
+def test_nothing_listens(files: Path):
+    done = run("read", "identity", "--port", f"tcp://127.0.0.1:{free_port()}", "--key-file", files / "key")
     assert done.returncode == 3 and "connection refused" in done.stderr
 
 
@@ -244,17 +223,17 @@ def test_a_line_that_goes_away(files: Path):
         (["frobnicate"], "No such command"),
     ],
 )
-def test_wrong_usage(call, arguments: list[str], reason: str):
-    done = call(*arguments)
+def test_wrong_usage(arguments: list[str], reason: str):
+    done = run(*arguments)
     assert done.returncode == 2 and reason in done.stderr, done.stderr
 
 
-def test_help_and_version(call):
-    done = call("--help")
+def test_help_and_version():
+    done = run("--help")
     assert done.returncode == 0
     for name in ("run", "read", "check", "simulate", "decode", "demo", "record", "replay"):
         assert name in done.stdout
-    done = call("--version")
+    done = run("--version")
     assert done.returncode == 0 and done.stdout.startswith("osgp-gateway ")
 
 
@@ -270,20 +249,20 @@ key_file = "key"
 """
 
 
-def test_check_of_a_sound_and_of_a_broken_file(call, files: Path):
+def test_check_of_a_sound_and_of_a_broken_file(files: Path):
     (files / "good.toml").write_text(CONFIGURATION)
-    done = call("check", "-c", files / "good.toml")
+    done = run("check", "-c", files / "good.toml")
     assert done.returncode == 0, done.stderr
     assert "is sound" in done.stdout and "20 ASCII characters" in done.stdout
     (files / "bad.toml").write_text(CONFIGURATION.replace("name =", "nmae =").replace("1883", "x"))
-    done = call("check", "-c", files / "bad.toml")
+    done = run("check", "-c", files / "bad.toml")
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 3
     assert "did you mean name?" in done.stderr and "broker.url" in done.stderr
 
 
-def test_check_prints_the_schema(call):
-    done = call("check", "--schema")
+def test_check_prints_the_schema():
+    done = run("check", "--schema")
     assert done.returncode == 0 and "meter" in json.loads(done.stdout)["properties"]
 
 

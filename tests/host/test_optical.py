@@ -13,6 +13,7 @@ import pytest
 
 from gateway.host import cli
 from gateway.transmission import registry
+from tests.command_line import run_here
 from tests.interpreter import ROOT, micropython
 from tests.patience import PATIENCE_S
 
@@ -53,9 +54,7 @@ def port(request: pytest.FixtureRequest, files: Path) -> Iterator[str]:
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=PATIENCE_S, env=ENVIRONMENT, check=False
-    )
+    done = run_here(arguments, ENVIRONMENT, scale=5)
     assert PASSWORD not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     return done

@@ -16,6 +16,7 @@ from gateway.drivers.mep.security import Security
 from gateway.errors import ConfigurationError
 from gateway.host.state_dir import state_dir
 from gateway.host.tls_memory import TlsMeters
+from tests.command_line import run_here
 from tests.patience import PATIENCE_S
 
 pytest.importorskip("mbedtls", reason="the virtual meter's TLS is python-mbedtls, which has no wheel here")
@@ -46,13 +47,7 @@ class Files:
         return json.loads((self.directory / "state/osgp-gateway/tls-meters.json").read_text())
 
     def run(self, *arguments: object) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run(
-            [sys.executable, "-m", "gateway.host.cli", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            env=self.environment,
-        )
+        done = run_here(arguments, self.environment, scale=5)
         assert "Traceback" not in done.stderr, done.stderr
         for key in (MAK, MBK):
             assert key not in done.stdout + done.stderr
