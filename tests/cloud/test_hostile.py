@@ -8,7 +8,7 @@ import os
 import pytest
 import sqlalchemy as sa
 
-from gateway.transmission import frames, topics
+from gateway.transmission import frames, ledger, topics
 from gateway.transmission.custody import Ask, hop_key
 from gateway.transmission.model import EVENT, PRESENT, Event, Reading, Timestamp, Value
 from omdp_cloud import arrivals, schema, statuses, writer
@@ -121,7 +121,10 @@ async def test_forged_asks_leave_no_trace(storage: Storage, ingest: Ingest):
             assert await connection.scalar(sa.select(sa.func.count()).select_from(table)) == 0
 
 
-async def test_streams_of_a_meter_are_bounded_whoever_makes_them_up(storage: Storage, ingest: Ingest):
+async def test_streams_of_a_meter_are_bounded_whoever_makes_them_up(
+    storage: Storage, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ledger, "MAX_STREAMS", 128)
     for start in range(0, 300, 100):
         await ingest.take([message(present(epoch, 0)) for epoch in range(start, start + 100)])
     async with storage.reading() as connection:
