@@ -1,4 +1,4 @@
-"""Flashing itself: looks at the board, writes, verifies, and says what became of the board when that fails."""
+"""Flashing itself: looks at the board, writes, verifies, and says what is left when that fails."""
 
 from __future__ import annotations
 

@@ -1,0 +1,58 @@
+"""A board as tools/flash.py leaves it: flashed into a mock of its boot loader, and read back."""
+
+import io
+from pathlib import Path
+
+from flashing.board import connect
+from flashing.job import Job
+from flashing.show import Show
+from rich.console import Console
+
+from tests.esp_firmware import STOCK, firmware
+from tests.mock_board import mock_board
+
+BAUD = 460800
+FLASH_BYTES = 4 << 20
+
+
+class FlashedBoard:
+    """`image`: a file with the bytes of the file system (tests/board_hardware/flash.py starts from it). `rom`: one with those of the ROMFS partition, None without one. `said`: what the tool said."""
+
+    def __init__(self, image: Path, rom: Path | None, said: str) -> None:
+        self.image = image
+        self.rom = rom
+        self.said = said
+
+
+def flashed_board(
+    directory: Path,
+    config: Path | None,
+    name: str = "generic-esp32",
+    chip: str = "esp32",
+    partitions: tuple = STOCK,
+) -> FlashedBoard:
+    """The whole application. `config`: a gateway's TOML file."""
+    directory.mkdir(exist_ok=True)
+    file = directory / "firmware.bin"
+    file.write_bytes(firmware(chip, partitions=partitions))
+    said = io.StringIO()
+    show = Show(Console(file=said, width=200))
+    start = max(place + size for _, _, _, place, size in partitions)
+    with mock_board(chip) as board:
+        job = Job(name, config, None, file, show)
+        job.flash(board.port, BAUD, dry_run=False, erase=False, monitor=False)
+        with connect(board.port, BAUD, show) as found:
+            image = directory / "board.img"
+            image.write_bytes(_read(found, board.data, start, FLASH_BYTES - start))
+            rom = None
+            for label, _, _, place, size in partitions:
+                if label == "romfs":
+                    rom = directory / "board.romfs"
+                    rom.write_bytes(_read(found, board.data, place, size))
+    return FlashedBoard(image, rom, said.getvalue())
+
+
+def _read(found, flash: bytearray, start: int, size: int) -> bytes:
+    """Through the protocol up to what is erased; esptool takes a second for some 100 KB on this side."""
+    used = len(bytes(flash[start : start + size]).rstrip(b"\xff"))
+    return found.read(start, -(-used // 4096) * 4096, "it back").ljust(size, b"\xff")
