@@ -8,6 +8,9 @@
 # make many    METERS virtual meters over TCP, read by one gateway for MINUTES; tells processor time, memory and lateness
 # make roles   a board and a Linux gateway as adapters of one concentrator, and all else about roles
 # make backlog  the broker is away for DAYS at the default schedule: memory meanwhile, and how all arrives afterwards
+# make firmware  the image of a board's file system, build/board.img, and how large all is; BOARD, and if you like
+#              CONFIG=gateway.toml and FIRMWARE=FILE (docs/board.md)
+# make test-firmware  flashes the whole application into a mock of the boot loader, reads it back and starts from it
 # make check   style, types, arrows, and mpy-cross over every portable file
 PYTHON ?= python3
 VENV ?= .venv
@@ -23,12 +26,15 @@ FAULT ?= corrupt=1%
 FAULTS ?= 1000
 DAYS ?= 30
 SCALE ?= 720
+BOARD ?= generic-esp32
+CONFIG ?=
+FIRMWARE ?=
 REPORT ?= build/chaos-$(SEED).json
 METERS ?= 200
 MINUTES ?= 5
 BIN := $(VENV)/bin
 
-.PHONY: backlog demo test fuzz noise chaos many roles check format clean
+.PHONY: backlog demo firmware test-firmware test fuzz noise chaos many roles check format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/osgp-gateway demo --seconds $(SECONDS)
@@ -56,6 +62,14 @@ roles: $(VENV)/.test
 
 backlog: $(VENV)/.test
 	$(BIN)/python -m tests.backlog.run --days $(DAYS)
+
+firmware: $(VENV)/.test
+	@mkdir -p build
+	$(BIN)/python tools/flash.py --board '$(BOARD)' $(if $(CONFIG),--config '$(CONFIG)') \
+		$(if $(FIRMWARE),--firmware '$(FIRMWARE)') --image-only build/board.img
+
+test-firmware: $(VENV)/.test
+	$(BIN)/python -m pytest --timeout 600 tests/image/whole_way.py tests/flashing
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -18,7 +18,8 @@ def text(made: Plan) -> str:
     else:
         wifi = settings.values["wifi"]
         where = wifi.get("address") or wifi["hostname"]
-        lines.append(f"- Wi-Fi: it joins {wifi['ssid']!r}; its page is at http://{where}/.")
+        page = f"; its page is at http://{where}/" if "page.password_file" in settings.secrets else ""
+        lines.append(f"- Wi-Fi: it joins {wifi['ssid']!r} as {where}{page}.")
     if settings is not None:
         broker = settings.values["broker"]
         lines.append(

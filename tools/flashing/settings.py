@@ -217,6 +217,8 @@ def _add_board(settings: Settings, board: BoardSection) -> None:
     values["ntp"] = {"server": board.ntp}
     if board.page_password_file is not None:
         secrets["page.password_file"] = read_secret(board.page_password_file)
+    else:
+        settings.told.append("[board] page_password_file is missing: the board has no page once it is set up")
     if board.update_keys_file is not None:
         settings.update_keys = board.update_keys_file.read_bytes()
     else:
