@@ -285,7 +285,7 @@ class CustodyMachine(RuleBasedStateMachine):
 
 TestCustody = CustodyMachine.TestCase
 TestCustody.settings = settings(
-    max_examples=int(os.environ.get("OSGP_CUSTODY_EXAMPLES", "40")),
+    max_examples=int(os.environ.get("OSGP_CUSTODY_EXAMPLES", "25")),
     stateful_step_count=int(os.environ.get("OSGP_CUSTODY_STEPS", "50")),
     derandomize=True,
     database=None,

@@ -149,7 +149,7 @@ def name_of(value) -> str:
     return property_id(value.prop)
 
 
-@pytest.mark.parametrize("firmware", ["2.10", "3.80", "4.30"])
+@pytest.mark.parametrize("firmware", ["2.10", "4.30"])
 def test_the_default_schedule_brings_all_that_piled_up_and_what_comes(firmware: str, figures):
     house = House(firmware, history_days=3, life="busy")
 
