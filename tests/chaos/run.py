@@ -19,16 +19,19 @@ from random import Random
 from . import faults
 from .judge import KINDS, Database, Judge, Verdict
 from .stage import METERS, Stage
+from .times import BEGIN_MS
 
 AT_ONCE = 4
 # How long nothing may arrive that has to, before it is given up.
 PATIENCE_S = 600
 # How far the database may be behind the meters, in seconds of the world, until no more faults come, and from
 # where on they come again. A meter holds a day of telegrams: a machine that is too slow loses none of them.
-BEHIND_S, NEAR_S = 9 * 3600, 4 * 3600
+BEHIND_S, NEAR_S = 10 * 3600, 6 * 3600
 # So many seconds without getting nearer show that the machine is too slow for the speed of the world.
 TOO_SLOW_S = 40
-SLOWEST = 45
+SLOWEST = 90
+# So long after that it is tried again whether the machine keeps up with a faster world.
+AGAIN_S = 90
 
 
 class Run:
@@ -42,6 +45,7 @@ class Run:
         self.caught_up = False
         self.counts: dict[str, int] = {}
         self.waits: list[float] = []  # seconds until the backlog had gone, faults and the end's last of all
+        self._slowed = time.monotonic()
         self._each = count is None
         self._chosen: list[faults.Fault] = []
         self._count = len(kinds) if count is None else count
@@ -71,8 +75,7 @@ class Run:
             task = asyncio.create_task(self._hit(fault, self._chance.getrandbits(32)))
             self._tasks.add(task)
             task.add_done_callback(self._done)
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._all_done()
         if self._broken is not None:
             raise self._broken
         left = begin + length - world.now_ms()
@@ -83,25 +86,36 @@ class Run:
         """Waits while the database is far behind the meters; ms of the world that it took."""
         stage = self.stage
         database = Database(stage.cloud.database)
-        if (await self._behind(database) or 0) < BEHIND_S:
+        behind = await self._behind(database)
+        faster = stage.world.scale < stage.scale and time.monotonic() - self._slowed > AGAIN_S
+        if behind is None or behind < BEHIND_S:
+            if behind is not None and behind < NEAR_S and faster:
+                await self._go_on(min(stage.world.scale * 3 // 2, stage.scale), behind)
             return 0
         begun, real = stage.world.now_ms(), time.monotonic()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._all_done()
         best, since = await self._behind(database) or 1 << 40, time.monotonic()
         while (behind := await self._behind(database)) is None or behind > NEAR_S:
             if behind is not None and behind < best - 600:
                 best, since = behind, time.monotonic()
             if time.monotonic() - since > TOO_SLOW_S and stage.world.scale > SLOWEST:
-                scale = max(stage.world.scale * 2 // 3, SLOWEST)
-                self._say(f"{best / 3600:.0f} hours behind: the world goes on at {scale}")
-                await stage.go_on(scale)
+                await self._go_on(max(stage.world.scale * 2 // 3, SLOWEST), best)
                 since = time.monotonic()
             await asyncio.sleep(1)
             if time.monotonic() - since > PATIENCE_S:
                 break  # the verdict tells what is missing
         self.waits.append(time.monotonic() - real)
         return stage.world.now_ms() - begun
+
+    async def _go_on(self, scale: int, behind: int) -> None:
+        await self._all_done()
+        self._say(f"{behind / 3600:.0f} hours behind: the world goes on at {scale}")
+        await self.stage.go_on(scale)
+        self._slowed = time.monotonic()
+
+    async def _all_done(self) -> None:
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _behind(self, database: Database) -> int | None:
         cloud = self.stage.cloud
@@ -130,7 +144,7 @@ class Run:
             self._journal.flush()
             total = self.hits.total()
             if total % 50 == 0:
-                self._say(f"{total} faults, day {(begun - self.stage.world.world_ms) / 86_400_000:.1f}")
+                self._say(f"{total} faults, day {(begun - BEGIN_MS) / 86_400_000:.1f}")
         else:
             self.failed[fault.name] += 1
             if self._each:
