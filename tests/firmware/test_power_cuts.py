@@ -13,7 +13,6 @@ def test_it_always_starts_and_nothing_promised_is_lost(medium: str, tmp_path: Pa
     print(told)
     assert told["losses"] == 12
     assert told["starts"] > 12
-    assert told["inUpdate"] > 0
     assert told["updates"] > 0
     assert told["saved"] > 0
     assert told["checked"] > 50
