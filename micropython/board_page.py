@@ -35,6 +35,8 @@ _SECRETS = (
     "page.password_file",
 )
 _OUTBOX = "outbox"
+# network.WLAN.scan's number.
+_OPEN = const(0)
 # So that the answer still goes out.
 _RESTART_MS = const(1500)
 
@@ -51,7 +53,10 @@ class BoardPage(PageApplication):
 
     def about(self) -> "dict[str, Any]":
         places = slots.opened()
-        return {"name": self._name, "version": places.version(places.running())}
+        about = {"name": self._name, "version": places.version(places.running())}
+        if self.address:
+            about["problems"] = self._application.problems
+        return about
 
     def status(self) -> "dict[str, Any]":
         status = self._application.status()
@@ -97,7 +102,7 @@ class BoardPage(PageApplication):
             except UnicodeError:
                 continue
             if name and (name not in strongest or rssi > strongest[name][0]):
-                strongest[name] = rssi, security == network.AUTH_OPEN
+                strongest[name] = rssi, security == _OPEN
         return [{"ssid": name, "rssi": one[0], "open": one[1]} for name, one in strongest.items()]
 
     async def try_meter(self, settings: "dict[str, Any]", secrets: "dict[str, str]") -> "dict[str, Any]":

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from gateway.web.api import Api
 
+# network.WLAN.scan's numbers.
+_OPEN = const(0)
+_WPA2 = const(3)
 PROFILE = "config/profile.json"
 PORTS = (80, 53)
 _LONGEST = const(512)
@@ -47,9 +50,9 @@ async def set_up(application: "Application") -> None:
     point.active(True)
     password = _password()
     if password:
-        point.config(ssid=name, key=password, security=network.AUTH_WPA2_PSK)
+        point.config(ssid=name, key=password, security=_WPA2)
     else:
-        point.config(ssid=name, security=network.AUTH_OPEN)
+        point.config(ssid=name, security=_OPEN)
     address = point.ifconfig()[0]
 
     def load() -> "Api":

@@ -52,8 +52,11 @@ class Browser:
             elif message["method"] == "Runtime.exceptionThrown":
                 details = message["params"]["exceptionDetails"]
                 self.errors.append(details.get("exception", {}).get("description", details["text"]))
-            elif message["method"] == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
-                self.errors.append(json.dumps(message["params"]["entry"]))
+            elif message["method"] == "Log.entryAdded":
+                entry = message["params"]["entry"]
+                # A request that is refused is the page's business; what the browser refuses is a fault of it.
+                if entry["level"] == "error" and entry["source"] != "network":
+                    self.errors.append(json.dumps(entry))
 
     async def call(self, method: str, **parameters: Any) -> dict:
         number = len(self._waiting) + getattr(self, "_count", 0)
@@ -97,9 +100,11 @@ class Browser:
         for _ in range(1200):
             with contextlib.suppress(AssertionError):  # a page that is just being loaded
                 said = await self.look(expression)
-            if said:
-                return said
+            if said or self.errors:
+                break
             await asyncio.sleep(0.05)
+        if said and not self.errors:
+            return said
         text = await self.look("document.body.innerText")
         pytest.fail(f"never true: {expression}; the page says:\n{text}\n{self.errors}")
 

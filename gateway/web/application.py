@@ -17,7 +17,7 @@ class PageApplication:
     address = ""
 
     def about(self) -> "dict[str, Any]":
-        """What anybody may know: "name" and "version"."""
+        """What anybody may know: "name", "version", and in set-up "problems" of the configuration."""
         raise NotImplementedError
 
     def status(self) -> "dict[str, Any]":

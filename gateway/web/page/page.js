@@ -1,4 +1,6 @@
 "use strict";
+// Seconds by kind, of what the meter stores itself.
+const STORED = {"load-profile": 900, events: 60, alarms: 3, "self-reads": 86400, mbus: 3600};
 const ITERATIONS = 50000, CONSENT = "yes, without encryption", PIECE = 4096;
 const $ = id => document.getElementById(id), all = (what, root = document) => [...root.querySelectorAll(what)];
 const el = (tag, props = {}, ...inside) => {
@@ -35,6 +37,7 @@ async function speak(which) {
   document.documentElement.lang = which;
   $("language").textContent = which === "de" ? "English" : "Deutsch";
   $("language").lang = which === "de" ? "en" : "de";
+  hint();
   if (shown) show(shown);
 }
 
@@ -99,8 +102,9 @@ function ask_password() {
   $("password").focus();
 }
 async function enter() {
+  let hello;
   try {
-    const hello = await fetch("api/hello").then(answer => answer.json());
+    hello = await fetch("api/hello").then(answer => answer.json());
     setup = hello.setup;
     $("name").textContent = document.title = hello.name;
     $("version").textContent = t("Version %", hello.version);
@@ -112,6 +116,7 @@ async function enter() {
   if (setup) {
     session = null;
     $("welcome").hidden = false;
+    $("before").textContent = hello.problems || "";
     show("settings");
   } else if (session) show("live");
   else ask_password();
@@ -169,6 +174,7 @@ const STATES = {
     "no-network": ["bad", "The network % is not in reach.", "Is it on? Is its name right? The board knows 2.4 GHz only."],
     "wrong-password": ["bad", "The network % refuses the password.", "Hold the board's button for three seconds and set the right one."],
     "no-address": ["bad", "The network % gives no address.", "Restart the router, or set a fixed address."],
+    gone: ["bad", "The network % was lost.", "It is tried again by itself. If it stays away: is the router too far?"],
   },
   outbox: {
     working: ["good", "Readings are kept until they are stored."],
@@ -176,6 +182,10 @@ const STATES = {
     failing: ["bad", "The board's memory fails.", "Nothing is lost while it has power. Its flash may be worn: replace the board."],
   },
 };
+function wifi({connected, reason}) {
+  const states = {starting: /^starting/, "wrong-password": /password/, "no-network": /not on the air/, "no-address": /address/};
+  return connected ? "working" : Object.keys(states).find(state => states[state].test(reason)) || "gone";
+}
 const SEEN = {wifi: "Wi-Fi", meter: "Meter", broker: "Broker", outbox: "Memory"};
 const LABELS = {
   "OBIS_1.8.0": "Energy drawn", "OBIS_2.8.0": "Energy fed in", "OBIS_14.7.0": "Frequency", "OBIS_13.7.0": "Power factor",
@@ -210,9 +220,13 @@ async function look() {
         const {endMs, stepS, watts} = await api("history");
         points = watts.map((w, i) => [endMs - (watts.length - 1 - i) * stepS * 1000, w]).filter(([, w]) => w !== null);
       }
-      paint(await api("status"));
-    } else if (shown === "log") await more();
-    trouble();
+      const status = await api("status");
+      trouble();
+      paint(status);
+    } else if (shown === "log") {
+      await more();
+      trouble();
+    }
   } catch (error) {
     if (session) trouble(error);
     if (error.lost) $("dot").className = "dot bad";
@@ -238,29 +252,33 @@ function paint(status) {
   rows(by, live.values);
   const seen = [];
   if (status.wifi) seen.push(["wifi", status.wifi, status.wifi.ssid]);
-  for (const meter of status.meters) seen.push(["meter", meter, meter.identity]);
-  seen.push(["broker", status.broker], ["outbox", status.outbox]);
+  if (status.broker) {
+    for (const meter of status.meters) seen.push(["meter", meter]);
+    seen.push(["broker", status.broker], ["outbox", status.outbox]);
+  }
   let worst = "good";
   $("links").replaceChildren(...seen.map(([kind, one, name]) => {
-    const [tone, said, advice] = STATES[kind][one.state] || ["warn", one.state];
+    const state = kind === "wifi" ? wifi(one) : one.state, [tone, said, advice] = STATES[kind][state] || ["warn", state];
     if (tone === "bad" || worst === "good") worst = tone;
     const inside = el("div", {}, el("p", {}, el("b", {}, t(SEEN[kind])), " – ", t(said, name || "")));
     if (advice) inside.append(el("p", {}, t(advice)));
-    if (one.reason) inside.append(el("details", {}, el("summary", {}, t("Details")), el("small", {}, one.reason)));
+    if (one.reason && one.reason !== "starting") inside.append(el("details", {}, el("summary", {}, t("Details")), el("small", {}, one.reason)));
     if (kind === "meter" && one.identity) inside.append(el("p", {className: "hint"}, one.identity));
     if (kind === "wifi" && one.rssi) inside.append(el("p", {className: "hint"}, t("Signal % dBm", one.rssi) + (one.address ? ", " + one.address : "")));
     return el("li", {}, el("span", {className: "dot " + tone}), inside);
   }));
   $("dot").className = "dot " + worst;
-  const {usedBytes, capacityBytes} = status.outbox, full = Math.round(100 * usedBytes / capacityBytes) || 0;
+  const safe = status.board?.mode === "safe mode";
+  if (safe) trouble(new Error(t("Safe mode: the program crashed several times, so nothing is read. Look at the log, or install an update.")));
+  const {usedBytes = 0, capacityBytes = 1} = status.outbox || {}, full = Math.round(100 * usedBytes / capacityBytes) || 0;
   $("fill").value = full;
   $("filled").textContent = t("% of % kB used", Math.ceil(usedBytes / 1024).toLocaleString(language), Math.round(capacityBytes / 1024).toLocaleString(language));
   const board = status.board || {};
   const facts = [
-    ["Version", board.version], ["Running for", board.uptimeS && span(board.uptimeS)], ["Last start", board.reset],
+    ["Version", status.application?.version], ["Running for", board.uptimeS && span(board.uptimeS)], ["Last start", board.reset],
     ["Free memory", board.heapFree && Math.round(board.heapFree / 1024) + " kB"],
-    ["Meter's clock", status.meters[0]?.driftMs != null && t("% s off", (status.meters[0].driftMs / 1000).toLocaleString(language))],
-    ["Readings taken", status.broker.published?.toLocaleString(language)],
+    ["Meter's clock", status.meters?.[0]?.driftMs != null && t("% s off", (status.meters[0].driftMs / 1000).toLocaleString(language))],
+    ["Messages taken", status.broker?.published?.toLocaleString(language)],
   ];
   $("board").replaceChildren(...facts.filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, t(name)), el("dd", {}, value)]));
 }
@@ -291,18 +309,18 @@ function draw(now) {
   const step = [50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000].find(size => (high - low) / size <= 4) || 50000;
   low = Math.floor(low / step) * step;
   high = Math.ceil(high / step) * step;
-  const x = ms => 56 + 540 * (ms - from) / (now - from), y = w => 8 + 145 * (high - w) / (high - low);
+  const wide = chart.clientWidth || 600, left = 48;
+  const x = ms => left + (wide - left) * (ms - from) / (now - from), y = w => 8 + 155 * (high - w) / (high - low);
+  const write = (text, at, under, anchor) => {
+    const one = svg("text", {x: at, y: under, "text-anchor": anchor});
+    one.textContent = text;
+    chart.append(one);
+  };
   for (let w = low; w <= high; w += step) {
-    chart.append(svg("line", {x1: 56, x2: 596, y1: y(w), y2: y(w)}));
-    const text = svg("text", {x: 48, y: y(w) + 5, "text-anchor": "end"});
-    text.textContent = w.toLocaleString(language);
-    chart.append(text);
+    chart.append(svg("line", {x1: left, x2: wide, y1: y(w), y2: y(w)}));
+    write(w.toLocaleString(language), left - 6, y(w) + 4, "end");
   }
-  for (const [part, anchor] of [[0, "start"], [.5, "middle"], [1, "end"]]) {
-    const text = svg("text", {x: 56 + 540 * part, y: 175, "text-anchor": anchor});
-    text.textContent = clock(from + (now - from) * part);
-    chart.append(text);
-  }
+  for (const [part, anchor] of [[0, "start"], [.5, "middle"], [1, "end"]]) write(clock(from + (now - from) * part), left + (wide - left) * part, 184, anchor);
   // A gap in time is a gap in the line.
   const gap = range > 3600 ? 900000 : 60000, runs = [];
   some.forEach((point, i) => i && point[0] - some[i - 1][0] < gap ? runs.at(-1).push(point) : runs.push([point]));
@@ -310,6 +328,7 @@ function draw(now) {
     const along = run.map(([ms, w]) => x(ms).toFixed(1) + "," + y(w).toFixed(1)).join(" ");
     chart.append(svg("path", {d: `M${x(run[0][0])},${y(0)} L${along} L${x(run.at(-1)[0])},${y(0)}`}), svg("polyline", {points: along}));
   }
+  if (some.length) chart.append(svg("circle", {cx: x(some.at(-1)[0]), cy: y(some.at(-1)[1]), r: 4}));
 }
 for (const button of all("#span button")) {
   button.onclick = () => {
@@ -350,15 +369,19 @@ async function load() {
     const value = at(loaded.settings, input.dataset.path);
     if (value !== undefined) input.value = value;
   }
-  for (const input of all("[data-secret]")) {
-    if (loaded.secrets.includes(input.dataset.secret)) input.placeholder = t("set; leave empty to keep it");
-  }
+  hint();
   if (at(loaded.settings, "broker.host") !== undefined) {
     $("tls").checked = loaded.secrets.includes("broker.ca_file");
     if (at(loaded.settings, "broker.port") === undefined) $("port").value = 1883;
   }
+  $("kinds").value = loaded.settings.schedule && !Object.keys(STORED).some(kind => loaded.settings.schedule[kind]) ? "live" : "all";
   $("trial").hidden = !setup;
   changed();
+}
+function hint() {
+  for (const input of all("[data-secret]")) {
+    if (loaded?.secrets.includes(input.dataset.secret)) input.placeholder = t("set; leave empty to keep it");
+  }
 }
 function changed() {
   for (const part of all("[data-only]")) part.hidden = part.dataset.only !== $("protocol").value;
@@ -380,6 +403,11 @@ function typed() {
     if (input.value.trim() && !input.closest("[data-only],#authority")?.hidden) secrets[input.dataset.secret] = input.value.trim();
   }
   for (const other of ["key_file", "password_file"]) if (at(settings, other) && other.startsWith("k") !== (settings.protocol === "mep")) delete settings[other];
+  const schedule = settings.schedule ??= {}, everything = $("kinds").value === "all";
+  for (const kind in STORED) {
+    if (everything) schedule[kind] ||= STORED[kind];
+    else delete schedule[kind];
+  }
   settings.broker ??= {};
   settings.broker.client_id ??= "gateway-" + Proof.hex(crypto.getRandomValues(new Uint8Array(4)));
   delete settings.broker.allow_plain;
@@ -389,6 +417,18 @@ function typed() {
   }
   if (secrets["broker.ca_file"]) secrets["broker.ca_file"] = secrets["broker.ca_file"].replace(/-----[^-]+-----|\s/g, "");
   return [settings, secrets];
+}
+for (const input of all("#settings input[type=password]")) {
+  const button = el("button", {type: "button", className: "plain show", ariaPressed: "false"}, "Show");
+  button.setAttribute("aria-controls", input.id);
+  button.onclick = () => {
+    const hidden = input.type === "password";
+    input.type = hidden ? "text" : "password";
+    button.ariaPressed = hidden;
+  };
+  const frame = el("span", {className: "secret"});
+  input.replaceWith(frame);
+  frame.append(input, button);
 }
 $("ca-file").onchange = async () => {
   const [file] = $("ca-file").files, data = new Uint8Array(await file.arrayBuffer());

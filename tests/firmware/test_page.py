@@ -1,0 +1,337 @@
+"""The board's page from MicroPython: a phone sets the board up and looks at it; in a real browser, too."""
+
+import asyncio
+import contextlib
+import gzip
+import json
+import os
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from hashlib import pbkdf2_hmac
+from pathlib import Path
+
+import pytest
+
+from gateway.simulator.listen import pty_line
+from gateway.simulator.meter import VirtualMeter
+from tests.board import KEY, process, tool
+from tests.brokers import free_port
+from tests.browser import Browser, browser
+from tests.certificates import Authority
+from tests.interpreter import ROOT, micropython
+from tests.page_client import PageClient, verifier_of
+
+ADDRESS = "192.168.4.1"
+PASSWORD = "a page of one's own"
+WIFI = "the home's password"
+ACCESSIBLE = (ROOT / "tests/firmware/accessible.js").read_text()
+HARDWARE = ROOT / "tests/board_hardware"
+PINS = {"uart": 2, "pins": {"rx": {"pin": 16}, "tx": {"pin": 17}}}
+
+
+class Board:
+    """A board without configuration at a meter; `root` is its file system."""
+
+    def __init__(self, root: Path, port: int, dns_port: int, child: asyncio.subprocess.Process) -> None:
+        self.root = root
+        self.port = port
+        self.dns_port = dns_port
+        self.child = child
+
+    async def request(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(data)
+        async with asyncio.timeout(60):
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        status, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        if headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        return int(status.split()[1]), headers, body
+
+    async def ask(
+        self, method: str, path: str, given: object = None, proof: str = "setup", host: str = ADDRESS
+    ) -> tuple[int, dict]:
+        body = b"" if given is None else json.dumps(given).encode()
+        status, _, said = await self.request(
+            f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nX-Gateway: {proof}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        return status, json.loads(said)
+
+    async def serving(self) -> None:
+        async with asyncio.timeout(60):
+            while True:
+                with contextlib.suppress(OSError, IndexError):  # not yet there, or too busy
+                    await self.ask("GET", "/api/hello")
+                    return
+                assert self.child.returncode is None
+                await asyncio.sleep(0.05)
+
+    async def reports(self) -> dict:
+        """What it says once set-up is over."""
+        assert self.child.stdout
+        async with asyncio.timeout(60):
+            return json.loads(await self.child.stdout.readline())
+
+
+@contextlib.asynccontextmanager
+async def board_at_meter(directory: Path) -> AsyncIterator[Board]:
+    root, world, link = directory / "root", directory / "world", directory / "line"
+    (root / "config").mkdir(parents=True)
+    world.mkdir()
+    (root / "config/profile.json").write_text(json.dumps(PINS))
+    (world / "wifi").write_text(json.dumps({"networks": {"home": WIFI, "caf\xe9": ""}, "rssi": -55}))
+    tool("build_page.py", directory / "page")
+    port, dns_port = free_port(), free_port()
+    environment = {
+        "OSGP_BOARD": str(world),
+        "OSGP_UART": str(link),
+        "MICROPYPATH": os.pathsep.join(map(str, (ROOT, ROOT / "micropython", HARDWARE, ".frozen"))),
+    }
+    exercise = str(ROOT / "tests/firmware/page_exercise.py")
+    # As on a board, where files have no owners and nobody else reads them.
+    command = (
+        "sh",
+        "-c",
+        'umask 077; exec "$@"',
+        "sh",
+        micropython(),
+        "-X",
+        "heapsize=2M",
+        exercise,
+        str(port),
+        str(dns_port),
+        str(directory / "page"),
+    )
+    async with pty_line(VirtualMeter(KEY[:16].encode(), None, seed=1), link=link):
+        try:
+            async with process(*command, cwd=root, environment=environment) as child:
+                board = Board(root, port, dns_port, child)
+                await board.serving()
+                yield board
+        finally:
+            assert child.stderr
+            print((await child.stderr.read()).decode())
+
+
+def settings_of(authority: Authority) -> tuple[dict, dict]:
+    settings = {
+        "wifi": {"ssid": "home"},
+        "broker": {"host": "broker.example", "port": 8883, "client_id": "house", "username": "u"},
+    }
+    salt = os.urandom(16)
+    verifier = verifier_of(pbkdf2_hmac("sha256", PASSWORD.encode(), salt, 4096), salt, 4096)
+    secrets = {
+        "wifi.password_file": WIFI,
+        "key_file": KEY,
+        "broker.password_file": "the broker's",
+        "broker.ca_file": ssl.DER_cert_to_PEM_cert(authority.der)[28:-27].replace("\n", ""),
+        "page.password_file": json.dumps(verifier),
+    }
+    return settings, secrets
+
+
+async def test_a_phone_sets_the_board_up_and_sees_the_meter(tmp_path: Path, figures):
+    async with board_at_meter(tmp_path) as board:
+        # Its own probe finds the page, and so does every name.
+        status, headers, _ = await board.request(
+            b"GET /generate_204 HTTP/1.1\r\nHost: connectivitycheck.gstatic.com\r\n\r\n"
+        )
+        assert (status, headers["location"]) == (302, f"http://{ADDRESS}/")
+        assert await asyncio.to_thread(resolve, board.dns_port) == ADDRESS
+        status, headers, body = await board.request(f"GET / HTTP/1.1\r\nHost: {ADDRESS}\r\n\r\n".encode())
+        assert (status, b"Set up your gateway" in body) == (200, True)
+
+        _, said = await board.ask("GET", "/api/scan")
+        assert sorted(one["ssid"] for one in said["networks"]) == ["caf\xe9", "home"]
+        settings, secrets = settings_of(Authority())
+        # What a person typed wrong is told in words before anything is saved.
+        wrong = dict(secrets, key_file="x" * 16)
+        status, said = await board.ask("POST", "/api/meter", {"settings": settings, "secrets": wrong})
+        assert (status, said["state"]) == (409, "key-refused")
+        status, said = await board.ask("POST", "/api/meter", {"settings": settings, "secrets": secrets})
+        assert (status, said["serial"]) == (200, "0084624696495953")
+        assert said["watts"] > 0
+        wrong = dict(secrets, key_file="too short", **{"wifi.password_file": "short"})
+        status, said = await board.ask("POST", "/api/settings", {"settings": settings, "secrets": wrong})
+        assert status == 422
+        assert [one.split(": ")[0] for one in said["problems"]] == ["config/key.a", "wifi.password_file"]
+        assert [file.name for file in (board.root / "config").iterdir()] == ["profile.json"]
+
+        status, said = await board.ask("POST", "/api/settings", {"settings": settings, "secrets": secrets})
+        assert (status, said) == (200, {})
+        _, said = await board.ask("GET", "/api/settings")
+        assert set(said["secrets"]) == set(secrets)
+        assert not any(secret in json.dumps(said) for secret in secrets.values())
+        await board.ask("POST", "/api/restart")
+        heap = await board.reports()
+        figures(f"page: {heap['after'] - heap['before']:,} bytes more alive on the heap after set-up")
+        assert heap["left"] == []
+        assert heap["after"] - heap["before"] < 4096  # 2 KB of a board, whose objects are half as large
+
+        await looks_afterwards(board)
+
+
+async def looks_afterwards(board: Board) -> None:
+    await board.serving()
+    assert (await board.ask("GET", "/api/status"))[0] == 401
+    _, hello = await board.ask("GET", "/api/hello")
+    salt = bytes.fromhex(hello["salt"])
+    client = PageClient(pbkdf2_hmac("sha256", PASSWORD.encode(), salt, hello["iterations"]))
+    status, said = await board.ask("POST", "/api/login", client.proof(hello))
+    assert status == 200
+    assert client.logged_in(said)
+    _, said = await board.ask("GET", "/api/status", proof=client.header("GET", "/api/status"))
+    assert ["OBIS_1.7.0", 431, -3, "kW"] in said["live"]["values"]
+    _, said = await board.ask("GET", "/api/history", proof=client.header("GET", "/api/history"))
+    assert said["watts"][-1] == 431
+
+    # Those who send nothing take their own places only.
+    idle = [await asyncio.open_connection("127.0.0.1", board.port) for _ in range(4)]
+    idle[0][1].write(b"GET / HTTP/1.1\r\nX: ")
+    reader, writer = await asyncio.open_connection("127.0.0.1", board.port)
+    assert await asyncio.wait_for(reader.read(), 60) == b""
+    for _, its in [*idle, (reader, writer)]:
+        its.close()
+    await board.serving()
+    assert (await board.ask("GET", "/api/status", proof=client.header("GET", "/api/status")))[0] == 200
+
+
+def resolve(port: int) -> str:
+    """What the board answers a phone that asks for a name."""
+    query = b"\x12\x34\1\0\0\1\0\0\0\0\0\0\7captive\5apple\3com\0\0\1\0\1"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+        phone.settimeout(5)
+        for _ in range(6):
+            phone.sendto(query, ("127.0.0.1", port))
+            with contextlib.suppress(TimeoutError):
+                return socket.inet_ntoa(phone.recv(512)[-4:])
+    pytest.fail("no answer to a name")
+
+
+async def test_in_a_browser_by_keyboard_on_a_phone(tmp_path: Path):
+    pictures = Path(os.environ.get("OSGP_TEST_PICTURES", tmp_path))
+    async with board_at_meter(tmp_path) as board:
+        rules = f"--host-resolver-rules=MAP {ADDRESS} 127.0.0.1:{board.port}, MAP * 127.0.0.1:{board.port}"
+        async with browser(tmp_path / "profile", rules) as one:
+            await one.device(412, 900)
+            await one.go("http://captive.example/generate_204")
+            await one.until(f"location.host === '{ADDRESS}' && typeof loaded === 'object' && loaded !== null")
+            await sets_up(one, pictures)
+            await board.reports()
+            await board.serving()
+            await one.go(f"http://{ADDRESS}/")
+            await looks(one, pictures)
+            assert one.errors == []
+    saved = json.loads((board.root / "config/board.json").read_text())
+    assert saved["wifi"]["ssid"] == "home"
+    assert saved["broker"]["allow_plain"] == "yes, without encryption"
+    assert saved["schedule"]["load-profile"] == 900
+    assert (board.root / saved["key_file"]).read_text() == KEY
+
+
+async def sets_up(one: Browser, pictures: Path) -> None:
+    await one.tab_to("Look for networks")
+    await one.press("Enter")
+    await one.until("document.querySelectorAll('#found button').length === 2")
+    assert await one.look(ACCESSIBLE) == []
+    await one.picture(pictures / "setup.png")
+    await one.look(
+        "[...document.querySelectorAll('#found button')].find(b => /home/.test(b.textContent)).focus()"
+    )
+    await one.press("Enter")
+    assert await one.look("document.activeElement.id") == "wifi-password"
+    await one.type(WIFI)
+    await one.tab_to("key")
+    await one.type("0" * 16)
+    await one.tab_to("Try the meter")
+    await one.press("Enter")
+    await one.until("/The meter refuses the key/.test(document.getElementById('tried').textContent)")
+    await one.look("document.getElementById('key').select(), document.getElementById('key').focus()")
+    await one.type(KEY)
+    await one.tab_to("Try the meter")
+    await one.press("Enter")
+    said = await one.until("(document.querySelector('#tried.good') || {}).textContent")
+    assert re.fullmatch(r"The meter answers: number 0084624696495953, [\d,]+ W right now\.", said)
+    await one.tab_to("host")
+    await one.type("127.0.0.1")
+    await one.tab_to("tls")
+    await one.press(" ")
+    await one.tab_to("new")
+    await one.type(PASSWORD)
+    await one.tab_to("again")
+    await one.type("another password")
+    await one.tab_to("save")
+    await one.press("Enter")
+    await one.until("/passwords differ/.test(document.getElementById('problems').textContent)")
+    assert await one.look("document.activeElement.id") == "again"
+    await one.look("document.activeElement.select()")
+    await one.type(PASSWORD)
+    await one.tab_to("save")
+    await one.press("Enter")
+    await one.until("/joins home/.test(document.getElementById('saved').textContent)")
+    assert await one.look(ACCESSIBLE) == []
+
+
+async def looks(one: Browser, pictures: Path) -> None:
+    await one.until("document.activeElement && document.activeElement.id === 'password'")
+    await one.type("not this one")
+    await one.press("Enter")
+    await one.until("/not the password/.test(document.getElementById('denied').textContent)")
+    await one.look(
+        "document.getElementById('password').select(), document.getElementById('password').focus()"
+    )
+    await one.type(PASSWORD)
+    await one.press("Enter")
+    await one.until("document.getElementById('power').textContent === '431'")
+    text = await one.look("document.getElementById('links').innerText")
+    assert "The broker's certificate is not to be trusted." in text
+    assert "Check the CA certificate" in text
+    assert "228.3" in await one.look("document.getElementById('values').innerText")
+    for name, width, dark in (("phone", 412, False), ("phone-dark", 412, True), ("wide", 1200, False)):
+        await one.device(width, 900, dark)
+        assert await one.look(ACCESSIBLE) == [], name
+        await one.picture(pictures / f"live-{name}.png")
+    await one.device(412, 900)
+    await one.tab_to("Log")
+    await one.press("Enter")
+    await one.until("/starting: the power came/.test(document.getElementById('lines').textContent)")
+    await one.tab_to("Settings")
+    await one.press("Enter")
+    await one.until("document.getElementById('ssid').value === 'home'")
+    assert await one.look("document.getElementById('key').value") == ""
+    assert "set" in await one.look("document.getElementById('key').placeholder")
+    await one.tab_to("Deutsch")
+    await one.press("Enter")
+    await one.until("document.documentElement.lang === 'de'")
+    assert await one.look("document.querySelector('label[for=key]').textContent.includes('Schl\xfcssel')")
+    assert await one.look(ACCESSIBLE) == []
+    await one.picture(pictures / "settings-german.png")
+
+
+def test_the_page_is_small_and_speaks_german_wherever_it_speaks(tmp_path: Path, figures):
+    tool("build_page.py", tmp_path)
+    size = sum(file.stat().st_size for file in tmp_path.iterdir())
+    figures(f"page: {size:,} bytes of HTML, style, scripts and words, as they lie in the image")
+    page = ROOT / "gateway/web/page"
+    german = json.loads((page / "de.json").read_text())
+    html = (page / "index.html").read_text()
+    said = re.findall(r">\s*([^<>]*[A-Za-z]{2}[^<>]*?)\s*<", html)
+    said += re.findall(r'aria-label="([^"]+)"', html)
+    script = (page / "page.js").read_text()
+    said += re.findall(r'\bt\("([^"]+)"', script)
+    said += [
+        text
+        for state in re.findall(r'\["(?:good|warn|bad)", (.*?)\],\n', script)
+        for text in re.findall(r'"([^"]+)"', state)
+    ]
+    same = {"Meter gateway", "Deutsch", "page.css", "W"}
+    assert [text for text in said if text not in german and text not in same] == []
+    everything = html + script
+    assert [text for text in german if text not in everything] == []
+    assert size < 24 * 1024  # with the bytecode around it less than 40 KB
