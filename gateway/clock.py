@@ -3,12 +3,16 @@
 Tests run faster than life by scaling: OSGP_TIME=<scale>@<origin> makes one real millisecond <scale>
 milliseconds, counted from the real instant <origin> (milliseconds since 1970). The same variable given
 to several processes keeps their clocks in step. Everything, link pacing included, scales along.
+
+The interpreter's clock is believed unless it was never set. A board corrects it here (`set_utc`), by network
+time or, for want of that, by the meter's clock.
 """
 
 import asyncio
 
 from ._compat import (
     TYPE_CHECKING,
+    const,
     getenv,
     real_sleep_ms,
     real_ticks_diff,
@@ -22,9 +26,19 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# Where UTC comes from: network time (or a system that keeps it), the meter's clock, or nowhere yet.
+NETWORK = const(0)
+METER = const(1)
+NOWHERE = const(2)
+# 2020-01-01: a clock before that was never set.
+_EARLIEST_MS = const(1577836800000)
+
+
 class _Time:
     def __init__(self) -> None:
         self.scale = 1
+        self.shift_ms = 0
+        self.by_meter = False
         self.origin_ms = 0
         self.last_ticks = real_ticks_ms()
         self.elapsed_ms = 0  # MicroPython's ticks wrap; this does not
@@ -57,8 +71,21 @@ def monotonic_ms() -> int:
 def utc_ms() -> int:
     """Milliseconds since 1970-01-01T00:00:00Z; steps when the system clock is set."""
     if _time.scale == 1:
-        return real_utc_ms()
-    return _time.origin_ms + (real_utc_ms() - _time.origin_ms) * _time.scale
+        return real_utc_ms() + _time.shift_ms
+    return _time.origin_ms + (real_utc_ms() - _time.origin_ms) * _time.scale + _time.shift_ms
+
+
+def set_utc(utc: int, source: int) -> None:
+    """It is `utc` now (ms), says `source`: NETWORK or METER."""
+    _time.shift_ms += utc - utc_ms()
+    _time.by_meter = source == METER
+
+
+def source() -> int:
+    """NETWORK, METER or NOWHERE: then `utc_ms` counts from some instant long ago."""
+    if utc_ms() < _EARLIEST_MS:
+        return NOWHERE
+    return METER if _time.by_meter else NETWORK
 
 
 async def sleep_ms(ms: int) -> None:

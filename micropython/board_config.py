@@ -7,9 +7,11 @@ forgotten: nothing that outlives `make` may hold on to this module.
 import json
 import os
 
+from board_profile import Profile
 from mqtt import MqttBroker, tls_context
 from mqtt_machine import MqttMachine
 from secret_file import offered, read_file, read_secret
+from uart_link import Line
 
 from gateway._compat import TYPE_CHECKING
 from gateway.core.gateway import SYNC_MS, Gateway, last_will
@@ -45,9 +47,10 @@ _FIELDS: "dict[str, Any]" = {
     "home_assistant": (str, ""),
     "report_seconds": (int, 0),
     "watchdog": (int, 300),
-    "wifi": (dict, None),
+    "wifi": (dict, {}),
     "ntp": (dict, {}),
     "page": (dict, {}),
+    "update": (dict, {}),
     "board": (dict, {}),
 }
 _BROKER_FIELDS: "dict[str, Any]" = {
@@ -75,6 +78,7 @@ _WIFI_FIELDS: "dict[str, Any]" = {
 }
 _NTP_FIELDS: "dict[str, Any]" = {"server": (str, "pool.ntp.org"), "port": (int, 123)}
 _PAGE_FIELDS: "dict[str, Any]" = {"password_file": (str, ""), "port": (int, 80)}
+_UPDATE_FIELDS: "dict[str, Any]" = {"key_file": (str, "")}
 # In memory, or in a directory.
 _OUTBOX_BYTES = 4096
 _OUTBOX_DIR_BYTES = 1048576
@@ -85,6 +89,7 @@ _SYNC_MS = 60000
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _CONSENT = "yes, without encryption"
 _LEAST_WATCHDOG_S = 120
+_RATES = (300, 600, 1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 115200)
 
 
 class Problems:
@@ -202,35 +207,39 @@ def is_address(text: str) -> bool:
     return len(parts) == 4 and all(part.isdigit() and int(part) < 256 for part in parts)
 
 
-class Wifi:
-    """What the board has to know to join a network; `addresses`: for WLAN.ifconfig, None for DHCP."""
-
-    def __init__(self, given: "dict[str, Any]", problems: Problems) -> None:
-        values = checked(given, _WIFI_FIELDS, "wifi.", problems)
-        self.ssid = values["ssid"] or ""
-        if not 0 < len(self.ssid.encode()) <= 32:
-            problems.add("wifi.ssid", "takes a network's name of 1 to 32 bytes")
-        file = values["password_file"]
-        password = problems.of(read_secret, file, "Wi-Fi password") if file else b""
-        self.password = password or b""
-        if password and not 8 <= len(password) <= 64:
-            problems.add("wifi.password_file", "a Wi-Fi password has 8 to 63 characters, or 64 hex digits")
-        self.country = values["country"]
-        if self.country and not (len(self.country) == 2 and self.country.isalpha()):
-            problems.add("wifi.country", 'takes a country\'s two letters, such as "DK"')
-        self.hostname = values["hostname"]
-        name = self.hostname.replace("-", "a")
-        if not (0 < len(name) <= 32 and all(c.isalpha() or c.isdigit() for c in name)):
-            problems.add("wifi.hostname", "takes up to 32 letters, digits and hyphens")
-        self.addresses: tuple[str, str, str, str] | None = None
-        if values["address"]:
-            gateway = values["gateway"]
-            self.addresses = values["address"], values["netmask"], gateway, values["dns"] or gateway
-        for field in ("address", "netmask", "gateway", "dns"):
-            if values[field] and not is_address(values[field]):
-                problems.add("wifi." + field, 'takes an address such as "192.168.1.20"')
-            elif values["address"] and not values[field] and field == "gateway":
-                problems.add("wifi.gateway", "has to be given with an address")
+def wifi_of(given: "dict[str, Any]", problems: Problems) -> "dict[str, Any]":
+    """What the board has to know to join a network: "ssid", "password" (bytes, b"" for an open one),
+    "country", "hostname", and "addresses" for WLAN.ifconfig (None: DHCP gives them)."""
+    values = checked(given, _WIFI_FIELDS, "wifi.", problems)
+    ssid = values["ssid"]
+    if ssid is not None and not 0 < len(ssid.encode()) <= 32:
+        problems.add("wifi.ssid", "takes a network's name of 1 to 32 bytes")
+    file = values["password_file"]
+    password = problems.of(read_secret, file, "Wi-Fi password") if file else b""
+    if password and not 8 <= len(password) <= 64:
+        problems.add("wifi.password_file", "a Wi-Fi password has 8 to 63 characters, or 64 hex digits")
+    country, hostname = values["country"], values["hostname"]
+    if country and not (len(country) == 2 and country.isalpha()):
+        problems.add("wifi.country", 'takes a country\'s two letters, such as "DK"')
+    name = hostname.replace("-", "a")
+    if not (0 < len(name) <= 32 and all(c.isalpha() or c.isdigit() for c in name)):
+        problems.add("wifi.hostname", "takes up to 32 letters, digits and hyphens")
+    addresses = None
+    if values["address"]:
+        gateway = values["gateway"]
+        addresses = values["address"], values["netmask"], gateway, values["dns"] or gateway
+        if not gateway:
+            problems.add("wifi.gateway", "has to be given with an address")
+    for field in ("address", "netmask", "gateway", "dns"):
+        if values[field] and not is_address(values[field]):
+            problems.add("wifi." + field, 'takes an address such as "192.168.1.20"')
+    return {
+        "ssid": ssid,
+        "password": password,
+        "country": country,
+        "hostname": hostname,
+        "addresses": addresses,
+    }
 
 
 def make_broker(settings: "dict[str, Any]", problems: Problems) -> "MqttBroker | None":
@@ -279,7 +288,7 @@ class Sections:
         values = self.values = checked(given, fields, "", problems)
         if values["protocol"] not in ("mep", "optical"):
             problems.add("protocol", 'takes "mep" or "optical"')
-        if not 300 <= values["baud"] <= 115200:
+        if values["baud"] not in _RATES:
             problems.add("baud", "no line runs at %d baud here" % values["baud"])
         if not 1 <= values["reads_per_hour"] <= 3600000:
             problems.add("reads_per_hour", "takes 1 to 3600000")
@@ -292,7 +301,10 @@ class Sections:
             problems.add("watchdog", "takes at least %d seconds; 0: there is none" % _LEAST_WATCHDOG_S)
         if values["outbox_dir"] and 0 < values["outbox_bytes"] < _LEAST_DIR_BYTES:
             problems.add("outbox_bytes", "in a directory, takes at least %d" % _LEAST_DIR_BYTES)
-        self.open_meter = make_opener(values, path, log, problems)
+        profile = self.profile = problems.of(Profile, values["board"])
+        line = None if profile is None else Line(profile)
+        self.open_meter = make_opener(values, line, path, log, problems)
+        self.sync_ms = _SYNC_MS if values["outbox_dir"] else SYNC_MS
         self.intervals_ms = intervals_of(values["schedule"], problems)
         self.idle_s = idle_of(values["idle"], problems)
         self.client = self.on_demand = None
@@ -305,14 +317,12 @@ class Sections:
             from command_config import check_commands
 
             self.commands = check_commands(values["commands"], problems)
-        self.wifi = Wifi(values["wifi"], problems) if values["wifi"] else None
+        self.wifi = wifi_of(values["wifi"], problems)
         self.ntp = checked(values["ntp"], _NTP_FIELDS, "ntp.", problems)
         self.page = checked(values["page"], _PAGE_FIELDS, "page.", problems)
         if self.page["password_file"]:
             problems.of(read_secret, self.page["password_file"], "page's password")
-        from board_profile import Profile
-
-        problems.of(Profile, values["board"])
+        self.update = checked(values["update"], _UPDATE_FIELDS, "update.", problems)
         broker = values["broker"]
         if broker is not None:
             broker = checked(broker, _BROKER_FIELDS, "broker.", problems)
@@ -342,11 +352,23 @@ def make_outbox(settings: "dict[str, Any]", log: "Log") -> "Outbox":
         raise ConfigurationError("outbox_dir: %s" % error) from None
 
 
-def make(log: "Log", path: str = PATH) -> "tuple[Gateway, Sections]":
-    """The gateway as it is configured, and the rest of the configuration. Raises ConfigurationError."""
+def pins() -> "dict[str, tuple[int, int]]":
+    """Those of the board's profile, for a board without a configuration that can be used."""
+    try:
+        return Profile({}).pins
+    except ConfigurationError:
+        return {}
+
+
+def make(log: "Log", working: bool = True, path: str = PATH) -> "tuple[Gateway | None, Sections]":
+    """The gateway as it is configured (None unless it is to be `working`), and the rest of the configuration.
+    Raises ConfigurationError."""
     problems = Problems()
     sections = Sections(load(path), path, log, problems)
     values = sections.values
+    if not working:
+        problems.tell()
+        return None, sections
     outbox = None if problems.found else problems.of(make_outbox, values, log)
     problems.tell()
     meter = MeterSettings(
@@ -360,7 +382,6 @@ def make(log: "Log", path: str = PATH) -> "tuple[Gateway, Sections]":
         client=sections.client,
         on_demand=sections.on_demand,
     )
-    sync_ms = _SYNC_MS if values["outbox_dir"] else SYNC_MS
     gateway = Gateway(
         sections.name,
         [meter],
@@ -368,7 +389,7 @@ def make(log: "Log", path: str = PATH) -> "tuple[Gateway, Sections]":
         outbox,
         log,
         sections.credential,
-        sync_ms,
+        sections.sync_ms,
         adapter=sections.adapter,
     )
     if sections.commands is not None:

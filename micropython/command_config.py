@@ -3,8 +3,8 @@
 Imported once and forgotten, as mep_config.py.
 """
 
+from board_config import checked
 from secret_file import read_secret
-from unix_config import checked
 
 from gateway._compat import TYPE_CHECKING
 from gateway.core.commands import Commands
@@ -13,7 +13,7 @@ from gateway.transmission.commands import ACTION_NAMES, command_key
 if TYPE_CHECKING:
     from typing import Any
 
-    from unix_config import Problems
+    from board_config import Problems
 
     from gateway.core.outbox import Outbox
     from gateway.core.supervisor import Log
@@ -25,10 +25,8 @@ _FIELDS: "dict[str, Any]" = {
 }
 
 
-def make_commands(
-    given: "dict[str, Any]", name: str, outbox: "Outbox", log: "Log", problems: "Problems"
-) -> Commands:
-    """For the meter `name`."""
+def check_commands(given: "dict[str, Any]", problems: "Problems") -> "dict[str, Any]":
+    """For make_commands: the owner's key, numbers of actions, and whether the board's clock is right."""
     values = checked(given, _FIELDS, "commands.", problems)
     file = values["credential_file"]
     credential = file and problems.of(read_secret, file, "credential")
@@ -38,4 +36,9 @@ def make_commands(
             problems.add("commands.allow", "takes %s" % ", ".join(ACTION_NAMES[1:]))
             break
         actions.append(ACTION_NAMES.index(action))
-    return Commands(outbox, {name: (command_key(credential or b""), actions)}, log, values["clock"])
+    return {"key": command_key(credential or b""), "actions": actions, "clock": values["clock"]}
+
+
+def make_commands(checked: "dict[str, Any]", name: str, outbox: "Outbox", log: "Log") -> Commands:
+    """For the meter `name`."""
+    return Commands(outbox, {name: (checked["key"], checked["actions"])}, log, checked["clock"])

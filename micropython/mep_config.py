@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from unix_config import Problems
+    from board_config import Problems
+    from uart_link import Line
 
     from gateway.core.supervisor import Log
     from gateway.meter import Meter
@@ -32,7 +33,7 @@ _LEVELS = {"": None, "mbk": 0, "mak": 1}
 
 
 def make_opener(
-    values: "dict[str, Any]", path: str, log: "Log", problems: "Problems"
+    values: "dict[str, Any]", line: "Line", path: str, log: "Log", problems: "Problems"
 ) -> "Callable[[], Awaitable[Meter]] | None":
     """`path`: of the configuration. None when something is wrong, which is noted in `problems`."""
     mode = values["security"]
@@ -52,4 +53,4 @@ def make_opener(
 
         make_tls = TlsClient
     security = problems.of(Security, key, mode, make_tls, _LEVELS[values["key_level"]], memory)
-    return MepOpener(values["port"], security, values["baud"]).open
+    return MepOpener(line, security, values["baud"]).open

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from unix_config import Problems
+    from board_config import Problems
+    from uart_link import Line
 
     from gateway.core.supervisor import Log
     from gateway.meter import Meter
@@ -29,7 +30,7 @@ FIELDS: "dict[str, Any]" = {
 
 
 def make_opener(
-    values: "dict[str, Any]", path: str, log: "Log", problems: "Problems"
+    values: "dict[str, Any]", line: "Line", path: str, log: "Log", problems: "Problems"
 ) -> "Callable[[], Awaitable[Meter]] | None":
     """None when something is wrong, which is noted in `problems`."""
     user = values["user"]
@@ -49,5 +50,5 @@ def make_opener(
     password, form = read
     log("info", "the meter's password: %s" % form)
     return OpticalOpener(
-        values["port"], password, values["baud"], values["user_id"], user, values["log_off"] == "cycle"
+        line, password, values["baud"], values["user_id"], user, values["log_off"] == "cycle"
     ).open

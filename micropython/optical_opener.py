@@ -1,17 +1,21 @@
 """Connections to a meter on its optical port."""
 
-from pty_link import PtyLink
-
+from gateway._compat import TYPE_CHECKING
 from gateway.drivers.optical.client import BASE_BAUD
 from gateway.drivers.optical.meter import OpticalMeter
 from gateway.drivers.refused import RefusedSecret
+
+if TYPE_CHECKING:
+    from uart_link import Line
 
 
 class OpticalOpener:
     """`baud`: for sessions, which begin at 9600; the rest as OpticalMeter has it."""
 
-    def __init__(self, port: str, password: bytes, baud: int, user_id: int, user: str, log_off: bool) -> None:
-        self._port = port
+    def __init__(
+        self, line: "Line", password: bytes, baud: int, user_id: int, user: str, log_off: bool
+    ) -> None:
+        self._line = line
         self._password = password
         self._baud = baud
         self._user_id = user_id
@@ -22,7 +26,7 @@ class OpticalOpener:
     async def open(self) -> OpticalMeter:
         self._refused.check(self._password)
         meter = OpticalMeter(
-            PtyLink(self._port, BASE_BAUD),
+            await self._line.open(BASE_BAUD),
             self._password,
             baud=self._baud,
             user_id=self._user_id,

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.brokers import free_port, wait_for_port
-from tests.interpreter import ROOT, micropython
+from tests.interpreter import ROOT, micropython, mpy_cross
 from tests.patience import PATIENCE_S
 
 KEY = "0123456789abcdef0123"
@@ -60,12 +61,42 @@ async def process(
                 child.kill()
 
 
+def compile_hardware(directory: Path) -> None:
+    """The stand-ins as bytecode: on a board they are no part of the heap either."""
+    for source in (ROOT / "tests/board_hardware").glob("*.py"):
+        if source.name not in ("__init__.py", "board.py"):
+            out = directory / source.with_suffix(".mpy").name
+            subprocess.run([mpy_cross(), "-s", source.stem, "-o", out, source], check=True)
+
+
+def lay_out(settings: Path) -> tuple[Path, dict[str, str]]:
+    """A board's file system beside the `settings` (a JSON file): its root, and the environment of a program
+    that stands there for the board's firmware. The settings' "port" is the line to the meter."""
+    root, hardware = settings.parent / "flash", settings.parent / "hardware"
+    given = json.loads(settings.read_text())
+    line = given.pop("port", "")
+    (root / "config").mkdir(parents=True, exist_ok=True)
+    hardware.mkdir(exist_ok=True)
+    for name in ("boot.py", "main.py"):
+        shutil.copy(ROOT / "micropython" / name, root)
+    shutil.copy(ROOT / "micropython/boards/dabbler.json", root / "config/profile.json")
+    (root / "config/board.json").write_text(json.dumps(given))
+    return root, {
+        "MICROPYPATH": str(ROOT / "tests/board_hardware"),
+        "OSGP_BOARD": str(hardware),
+        "OSGP_UART": line,
+    }
+
+
 def board_process(
     image: Path, heap: str, settings: Path, environment: dict[str, str] | None = None
 ) -> contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]:
-    """The application from its image, as a board runs it from its flash."""
-    command = (sys.executable, "tools/run_from_rom.py", str(image), "unix_main")
-    return process(*command, "-X", f"heapsize={heap}", str(settings), environment=environment)
+    """The application from its image, as a board runs it from its flash. Beside it lies that of the stand-ins
+    for hardware, as the fixture `application` builds it."""
+    root, world = lay_out(settings)
+    images = f"{image},{image.with_name('hardware.romfs')}"
+    command = (sys.executable, str(ROOT / "tools/run_from_rom.py"), images, "firmware")
+    return process(*command, "-X", f"heapsize={heap}", cwd=root, environment=world | (environment or {}))
 
 
 def secret(file: Path, text: str) -> Path:
@@ -105,6 +136,8 @@ def board_settings(directory: Path, port: int, line: Path) -> dict:
             "client_id": "board",
             "credential_file": str(directory / "credential"),
         },
+        "wifi": {"ssid": "home"},
+        "ntp": {"server": ""},
         "report_seconds": 1,
     }
 
@@ -114,9 +147,26 @@ def failures(report: dict) -> list[int]:
     return [one["failures"] for one in (*report["meters"], report["broker"], report["outbox"])]
 
 
+# What reading the configuration says, and the exit code of its error.
+_CHECK = """\
+import sys
+sys.path[:] = ["", ".frozen", %r, %r]
+import board_config
+try:
+    board_config.make(lambda level, text: print(text, file=sys.stderr))
+except Exception as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
+
+
 async def run_with(application: Application, directory: Path, settings: object) -> tuple[int | None, str]:
+    """What a board says that finds these settings when it starts."""
     file = directory / "board.json"
     file.write_text(json.dumps(settings))
-    async with process(micropython(), "-m", "unix_main", str(file), cwd=application.directory) as board:
+    root, environment = lay_out(file)
+    check = _CHECK % (environment["MICROPYPATH"], str(application.directory))
+    (root / "check.py").write_text(check)
+    async with process(micropython(), "check.py", cwd=root, environment=environment) as board:
         _, errors = await asyncio.wait_for(board.communicate(), PATIENCE_S)
     return board.returncode, errors.decode()

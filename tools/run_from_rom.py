@@ -1,9 +1,10 @@
-"""Runs an application on MicroPython's unix port from a ROMFS image that lies outside the heap.
+"""Runs an application on MicroPython's unix port from ROMFS images that lie outside the heap.
 
-    python tools/run_from_rom.py IMAGE MODULE [-X heapsize=224K] [ARGUMENTS of MODULE.main]
+    python tools/run_from_rom.py IMAGE[,IMAGE...] MODULE [-X heapsize=224K] [ARGUMENTS of MODULE.main]
 
-The image is mapped into the process and MicroPython executes it there, as a board executes the image in
-its flash. `-X` options go to the interpreter.
+The images are mapped into the process and MicroPython executes them there, as a board executes the image in
+its flash: the first at /rom, as the firmware does, others at /romx, /romxx. `-X` options go to the
+interpreter.
 """
 
 import ctypes
@@ -16,9 +17,13 @@ from micropython_unix import run_main
 # At most 255 bytes, which is all that MicroPython takes as one argument.
 _BOOT = (
     "import os,sys,uctypes as u,vfs\n"
-    "a,n,m=os.getenv('OSGP_ROM').split()\n"
-    "vfs.mount(vfs.VfsRom(u.bytearray_at(int(a),int(n))),'/rom')\n"
-    "sys.path.insert(0,'/rom')\n"
+    "m,*r=os.getenv('OSGP_ROM').split()\n"
+    "p='/rom'\n"
+    "while r:\n"
+    " a,n,*r=r\n"
+    " vfs.mount(vfs.VfsRom(u.bytearray_at(int(a),int(n))),p)\n"
+    " sys.path.append(p)\n"
+    " p+='x'\n"
     "sys.exit(__import__(m).main(sys.argv[1:]))"
 )
 
@@ -29,12 +34,15 @@ def main() -> int:
     while rest[:1] == ["-X"]:
         options += rest[:2]
         rest = rest[2:]
-    with open(image, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        # Writable, since only then ctypes tells its address; private, so the file stays as it is.
-        mapped = mmap.mmap(file.fileno(), size, flags=mmap.MAP_PRIVATE)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
-    os.environ["OSGP_ROM"] = f"{address} {size} {module}"
+    places = [module]
+    kept = []
+    for name in image.split(","):
+        with open(name, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            # Writable, since only then ctypes tells its address; private, so the file stays as it is.
+            kept.append(mmap.mmap(file.fileno(), size, flags=mmap.MAP_PRIVATE))
+        places += [str(ctypes.addressof(ctypes.c_char.from_buffer(kept[-1]))), str(size)]
+    os.environ["OSGP_ROM"] = " ".join(places)
     return int(run_main(["micropython", *options, "-c", _BOOT, *rest]))
 
 

@@ -1,4 +1,4 @@
-"""Leaves out of an application what its main module can't reach, for an interpreter with little memory.
+"""Leaves out of an application what its main modules can't reach, for an interpreter with little memory.
 
 A function, class, constant or import of a module is reached when code that is reached names it: directly,
 through an import, or as an attribute of an imported module. A method is reached when its class is and any
@@ -113,15 +113,16 @@ class Module:
 
 
 class Application:
-    """`sources`: by module name, the source and whether it is a package; `main` is where it starts."""
+    """`sources`: by module name, the source and whether it is a package; `mains` are where it starts."""
 
-    def __init__(self, sources: dict[str, tuple[str, bool]], main: str) -> None:
+    def __init__(self, sources: dict[str, tuple[str, bool]], *mains: str) -> None:
         self._modules = {name: Module(name, *source) for name, source in sources.items()}
         self._attributes: set[str] = set()
         self._prefixes: list[str] = []
         self._waiting: dict[str, list[tuple[Module, Function]]] = {}  # methods, until somebody names them
         self._methods: set[int] = set()  # ids of those that were reached
-        self._load(main)
+        for main in mains:
+            self._load(main)
 
     def remains(self) -> dict[str, str]:
         """What is left of the source of each module that is ever imported."""

@@ -68,8 +68,9 @@ class Gateway:
         self.meters = [MeterTask(settings, outbox, log) for settings in meters]
         for meter in self.meters:
             self.supervisor.add(meter.settings.name, meter.run).on_change = self._show
-        self._broker = Worker("broker", self.sender.run, log)
+        self.broker_worker = Worker("broker", self.sender.run, log)
         self._storage = Worker("outbox", self._store, log, self._show_own)
+        self._about: dict[str, Any] = {}
         self.commands: Commands | None = None
         self._concentrator: Concentrator | None = None
         outbox.on_append = self._appended
@@ -84,11 +85,16 @@ class Gateway:
         self.commands = commands
         commands.serve(self.sender, self.meters)
 
+    def tell(self, about: "dict[str, Any]") -> None:
+        """What else its own status on the broker says from now on."""
+        self._about = about
+        self._show_own()
+
     async def run(self) -> None:
         """Until cancelled; then ends the meters' sessions, sends what is left in the outbox if that goes
         fast, syncs it, and leaves the broker."""
         self._show_own()
-        others = [asyncio.create_task(worker.run()) for worker in (self._broker, self._storage)]
+        others = [asyncio.create_task(worker.run()) for worker in (self.broker_worker, self._storage)]
         if self.commands is not None:
             others.append(asyncio.create_task(Worker("commands", self.commands.run, self._log).run()))
         try:
@@ -169,7 +175,7 @@ class Gateway:
             one = worker.status()
             one.update(meter.status())
             meters.append(one)
-        broker = self._broker.status()
+        broker = self.broker_worker.status()
         broker.update(self.sender.status())
         outbox = self._storage.status()
         outbox["syncedMs"] = self._synced_ms
@@ -217,7 +223,8 @@ class Gateway:
                 if worker.state not in ("starting", "working", "idle")
             }
             self.sender.set_status(
-                None, _status("online", self._storage.reason, self._started_ms, "troubled", troubled)
+                None,
+                _status("online", self._storage.reason, self._started_ms, "troubled", troubled, self._about),
             )
 
 
@@ -228,10 +235,17 @@ def last_will(name: str, adapter: bool = False) -> "tuple[str, bytes]":
 
 
 def _status(
-    state: str, reason: str = "", since_ms: "int | None" = None, more: str = "", what: "Any" = None
+    state: str,
+    reason: str = "",
+    since_ms: "int | None" = None,
+    more: str = "",
+    what: "Any" = None,
+    about: "dict[str, Any] | None" = None,
 ) -> bytes:
     since = clock.utc_ms() if since_ms is None else since_ms
     status = {"state": state, "reason": reason, "since": since // 1000}
     if more:
         status[more] = what
+    if about:
+        status.update(about)
     return json.dumps(status).encode()

@@ -212,6 +212,10 @@ class MeterTask(Collector):
             who = await self.patiently(identify, tables)
             if not self._is_known(who):
                 return None
+            if clock.source() != clock.NETWORK:
+                from .meter_time import take
+
+                await self.patiently(take, tables, self.settings.name, self.log)
             await self._read(tables, model.IDENTITY, readings, tables, who)
         finally:
             kinds.forget_readers()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .outbox import Outbox
     from .supervisor import Worker
 
+    Passing = tuple[str, bytes, Callable[[], None] | None, bool]  # topic, payload, taken, retained
+
 # How long the receiver may owe an answer before it is asked again; doubles while it stays silent.
 _PATIENCE_MS = const(10000)
 _MOST_PATIENCE_MS = const(60000)
@@ -39,7 +41,7 @@ class Sender:
     `key`: of the hop (gateway.transmission.custody.hop_key), None where the broker's acknowledgement is all
     the custody there is. `window`: how many messages may wait for that acknowledgement at a time.
     `on_rewind`: see custody.Sender. Status messages are best effort: the newest of each topic is published,
-    retained, on each connection and when it changes.
+    retained, on each connection and when it changes. `own_status`: the topic of the gateway's own.
     `published` counts frames that the broker took; `passing` is what `pass_on` was given and waits.
     """
 
@@ -62,7 +64,7 @@ class Sender:
         self._outbox = outbox
         self._broker = broker
         self._concentrator = None if adapter else name
-        self._own_status = topics.adapter_status(name) if adapter else topics.gateway_status(name)
+        self.own_status = topics.adapter_status(name) if adapter else topics.gateway_status(name)
         self._window = window
         self._on_the_way = 0
         self._connected = False
@@ -74,7 +76,7 @@ class Sender:
         self._refused: dict[str, str] = {}  # why topics are not heard, on this connection
         self._takers: dict[str, Callable[[bytes], None]] = {}
         self._unheard: set[str] = set()  # topics not yet subscribed to on this connection
-        self._lasting: list[tuple[str, bytes, Callable[[], None] | None]] = []  # on the way
+        self._lasting: list[Passing] = []  # on the way
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         outbox.on_append = self.appended
@@ -86,7 +88,7 @@ class Sender:
     def set_status(self, meter: "bytes | None", payload: bytes) -> None:
         """Show `payload` as the status of a meter, or (None) of the gateway, from now on; published when
         there is a connection."""
-        self.show(self._own_status if meter is None else self._topic(meter, topics.STATUS), payload)
+        self.show(self.own_status if meter is None else self._topic(meter, topics.STATUS), payload)
 
     def show(self, topic: str, payload: bytes) -> None:
         """Have `payload` retained on `topic` from now on."""
@@ -95,10 +97,12 @@ class Sender:
             self._stale.add(topic)
             self._work.set()
 
-    def pass_on(self, topic: str, payload: bytes, taken: "Callable[[], None] | None" = None) -> None:
+    def pass_on(
+        self, topic: str, payload: bytes, taken: "Callable[[], None] | None" = None, retain: bool = False
+    ) -> None:
         """Publish a message once, best effort: it waits for a connection, and is lost with one. With `taken`,
         which is called when the broker has it, it is published again on the next connection instead."""
-        self.passing.push((topic, payload, taken))
+        self.passing.push((topic, payload, taken, retain))
         self._work.set()
 
     def listen(self, topic: str, take: "Callable[[bytes], None]") -> None:
@@ -224,9 +228,9 @@ class Sender:
     async def _show(self, topic: str) -> None:
         await self._pass(topic, self._statuses[topic], True)
 
-    async def _pass_on(self, message: "tuple[str, bytes, Callable[[], None] | None]") -> None:
-        topic, payload, taken = message
-        await self._pass(topic, payload)
+    async def _pass_on(self, message: "Passing") -> None:
+        topic, payload, taken, retain = message
+        await self._pass(topic, payload, retain)
         if taken is not None:
             self._lasting.remove(message)
             taken()

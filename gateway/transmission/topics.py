@@ -3,6 +3,7 @@
     smartMeterMessage/[smartMeterId]/[specificTopic]
     concentrator/[concentratorId]/smartMeterMessage/[smartMeterId]/[specificTopic]
     concentrator/[concentratorId]/status
+    concentrator/[concentratorId]/crash                      a board's crash log
     adapter/[adapterId]/status                               of an adapter on its concentrator's broker
     concentrator/[concentratorId]/adapter/[adapterId]/status
     custody/[smartMeterId]                                   receipts
@@ -61,6 +62,11 @@ def gateway_status(concentrator: str) -> str:
 def adapter_status(adapter: str) -> str:
     """The same of an adapter that has a concentrator's broker only."""
     return "%s/%s/%s" % (_ADAPTER, adapter, STATUS)
+
+
+def crash(status: str) -> str:
+    """The crash log of whoever has its status there: retained text, from a board."""
+    return status[: -len(STATUS)] + "crash"
 
 
 def custody(meter: bytes) -> str:

@@ -45,18 +45,11 @@ def unique_id():
     return b"\x24\x6f\x28\x01\x02\x03"
 
 
-def freq(*_):
-    return 160000000
-
-
 class Pin:
     IN = 1
     OUT = 3
-    OPEN_DRAIN = 7
     PULL_DOWN = 1
     PULL_UP = 2
-    IRQ_RISING = 1
-    IRQ_FALLING = 2
 
     def __init__(self, number, mode=-1, pull=-1, value=None):
         if not isinstance(number, int) or not 0 <= number < 49:
@@ -67,9 +60,6 @@ class Pin:
         self._level = None
         if value is not None or mode == Pin.OUT:
             self.value(value or 0)
-
-    def init(self, mode=-1, pull=-1, value=None):
-        self.__init__(self._number, mode, pull, value)
 
     def value(self, level=None):
         if level is None:
@@ -82,15 +72,6 @@ class Pin:
             world.write("level.%d" % self._number, b"%d" % level)
             world.record("pin %d %d" % (self._number, level))
         return None
-
-    def __call__(self, *level):
-        return self.value(*level)
-
-    def on(self):
-        self.value(1)
-
-    def off(self):
-        self.value(0)
 
 
 class UART(io.IOBase):
@@ -105,20 +86,6 @@ class UART(io.IOBase):
         self.init(baudrate, **settings)
 
     def init(self, baudrate=0, bits=8, parity=None, stop=1, **settings):
-        for name in settings:
-            if name not in (
-                "tx",
-                "rx",
-                "rts",
-                "cts",
-                "txbuf",
-                "rxbuf",
-                "timeout",
-                "timeout_char",
-                "invert",
-                "flow",
-            ):
-                raise TypeError("extra keyword arguments given")
         pins = " ".join(["%s=%s" % (name, settings[name]) for name in sorted(settings)])
         world.record("uart %d %d %s" % (self._number, baudrate, pins))
         if self._file is None:

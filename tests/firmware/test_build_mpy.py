@@ -9,7 +9,7 @@ from tests.interpreter import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
 
-from build_mpy import MAIN, module_name  # noqa: E402
+from build_mpy import MAINS, module_name  # noqa: E402
 from inline import inline  # noqa: E402
 from move_texts import move_texts  # noqa: E402
 from rename import rename  # noqa: E402
@@ -209,7 +209,7 @@ def test_nothing_that_remains_of_the_application_names_what_was_left_out():
     sources = {name: (path.read_text(), path.name == "__init__.py") for name, path in files.items()}
     remains = {
         name: Module(name, text, sources[name][1])
-        for name, text in Application(inline(sources), MAIN).remains().items()
+        for name, text in Application(inline(sources), *MAINS).remains().items()
     }
     for name, module in remains.items():
         original = Module(name, *sources[name])

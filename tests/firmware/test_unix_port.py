@@ -34,7 +34,7 @@ from tests.interpreter import ROOT
 from tests.patience import PATIENCE_S
 
 # Objects are twice as large here as on a board.
-HEAP = os.environ.get("OSGP_TEST_HEAP", "224K")
+HEAP = os.environ.get("OSGP_TEST_HEAP", "272K")
 KINDS = (model.IDENTITY, model.REGISTERS, model.PRESENT)
 
 
@@ -159,7 +159,7 @@ async def test_all_that_is_wrong_with_a_configuration_is_told_at_once(
     good = board_settings(tmp_path, 1883, tmp_path / "line")
     wrong = good | {"baud": "9600", "colour": 1, "key_level": "top", "reads_per_hour": 0}
     wrong |= {"power_change_w": 200, "register": True}
-    del wrong["port"]
+    del wrong["wifi"]
     code, said = await run_with(application, tmp_path, wrong)
     assert code == 2
     assert said.splitlines() == [
@@ -168,10 +168,10 @@ async def test_all_that_is_wrong_with_a_configuration_is_told_at_once(
         "baud: takes a int, not '9600'",
         "colour: there is no such field",
         'key_level: takes "mbk" or "mak", or is left out',
-        "port: has to be given",
         'power_change_w: needs "register": true and "allow_writes": true: the meter tells changes only to '
         "its client, which writes what is to be watched",
         "reads_per_hour: takes 1 to 3600000",
+        "wifi.ssid: has to be given",
     ]
     secret(tmp_path / "credential", CREDENTIAL)
     secret(tmp_path / "meter.key", "nineteen-characters")
@@ -225,8 +225,14 @@ async def test_without_a_meter_and_a_broker_it_says_so_and_ends_in_time(
 ):
     secret(tmp_path / "meter.key", KEY)
     secret(tmp_path / "credential", CREDENTIAL)
-    settings = board_settings(tmp_path, free_port(), tmp_path / "line") | {"seconds": 1}
-    code, said = await run_with(application, tmp_path, settings)
-    assert code == 0
-    assert f"can't open the line {tmp_path / 'line'}" in said
-    assert "is the broker running there?" in said
+    file = tmp_path / "board.json"
+    file.write_text(json.dumps(board_settings(tmp_path, free_port(), tmp_path / "line")))
+    async with board_process(application.image, HEAP, file) as board:
+        assert board.stderr
+        said = ""
+        async with asyncio.timeout(PATIENCE_S):
+            while "is the broker running there?" not in said or "did not answer" not in said:
+                said += (await board.stderr.readline()).decode()
+        board.send_signal(signal.SIGINT)
+        await asyncio.wait_for(board.communicate(), PATIENCE_S)
+    assert board.returncode == 0

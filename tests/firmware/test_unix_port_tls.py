@@ -46,6 +46,6 @@ async def test_the_board_reads_over_tls_and_nothing_less_afterwards(application:
         assert "MemoryError" not in errors.decode()
         report = json.loads(output.decode().splitlines()[-1])
         assert failures(report) == [0, 0, 0]
-        assert (tmp_path / "board.json.tls").read_text() == "1\n"
+        assert (tmp_path / "flash/config/board.json.tls").read_text() == "1\n"
         code, said = await run_with(application, tmp_path, settings | {"security": "rc4"})
         assert (code, "has spoken TLS before" in said) == (2, True)

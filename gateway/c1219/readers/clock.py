@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 # A meter clock that is further off puts whole intervals in the wrong place.
 TRUSTED_DRIFT_MS = const(60000)
-# 2020-01-01: a gateway clock before that was never set, and proves nothing against the meter's.
-_HOST_CLOCK_SET_MS = 1577836800000
 
 
 async def utc_offset(tables: "Tables", dst: "int | None" = None) -> int:
@@ -43,12 +41,22 @@ def _offset_text(minutes: int) -> str:
     return "%s%02d:%02d" % (sign, abs(minutes) // 60, abs(minutes) % 60)
 
 
+async def utc_ms(tables: "Tables") -> "int | None":
+    """The meter's UTC (BT52), to the half second; None when it is no time at all."""
+    table = await tables.get(BT52)
+    try:
+        seconds = seconds_of(table["clock"])
+    except TableError:
+        return None
+    return None if seconds is None else seconds * 1000 + 500
+
+
 async def read(tables: "Tables") -> "list[Reading]":
     """One Reading: time of the gateway's clock; meter time, UTC and local, its drift, the active tier.
 
     Drift is the meter's clock minus the gateway's, in milliseconds (exponent -3, unit s), to the half
     second that BT52's whole seconds allow. The fault OSGP_clock_untrusted says that the meter's clock
-    is no time at all or more than a minute off. A gateway whose own clock was never set gives no
+    is no time at all or more than a minute off. A gateway that has no network time gives no
     drift and takes the meter's time for the reading, with the fault OSGP_meter_time.
     """
     before = clock.utc_ms()
@@ -69,7 +77,7 @@ async def read(tables: "Tables") -> "list[Reading]":
         local = rfc3339(seconds + 60 * offset)
         values.append(text_value("OSGP_time_utc", rfc3339(seconds) + "Z"))
         values.append(text_value("OSGP_time_local", local + _offset_text(offset)))
-        if after < _HOST_CLOCK_SET_MS:
+        if clock.source() != clock.NETWORK:
             time = Timestamp(seconds)
             faults.append(fault("OSGP_meter_time"))
         else:

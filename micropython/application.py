@@ -1,0 +1,308 @@
+"""The board's application: what it is doing and why, and everything that makes it do it.
+
+It works when there is a configuration; without one, or with one that is wrong, or when somebody held the
+button, it offers its set-up; after crashes in a row it is in safe mode: Wi-Fi, page and update only.
+"""
+
+import asyncio
+import gc
+import sys
+
+import crashes
+import lamp
+import machine
+import slots
+
+from gateway import clock
+from gateway._compat import TYPE_CHECKING, const, real_sleep_ms
+from gateway.core.tasks import TaskGroup
+from gateway.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from wifi import Station
+
+    from gateway.core.gateway import Gateway
+    from gateway.core.supervisor import Worker
+
+# Collecting early keeps what stays together at the heap's beginning. Left to itself the interpreter collects
+# when the heap is full, and what was loaded meanwhile stands scattered between garbage: then no kilobyte in a
+# piece is left while tens are free.
+_COLLECT_EVERY = const(4096)
+# How long the start waits for network time before the meter's clock is taken.
+_TIME_MS = const(20000)
+# Safe mode ends by itself: what was wrong may have been outside.
+_SAFE_MS = const(1800000)
+# How often is looked whether all moves, in steps of the lamp, and how often the status tells of the board.
+_LOOK = const(40)
+_TELL_MS = const(600000)
+_LINES = const(24)
+BUTTON = "the button was held"
+
+WORKING = "working"
+SET_UP = "set-up"
+SAFE_MODE = "safe mode"
+
+
+class Application:
+    """`mode`: WORKING, SET_UP or SAFE_MODE. `reset`: why the board started, in words; `crashed`: how many
+    starts before this one crashed in a row. `problems`: what is wrong with the configuration, "" for nothing.
+    `settings`: as they were given; `station`, `gateway`: None where the mode has none.
+    """
+
+    def __init__(self, crashed: int, reset: str) -> None:
+        self.mode = WORKING
+        self.reset = reset
+        self.crashed = crashed
+        self.problems = ""
+        self.station: Station | None = None
+        self.gateway: Gateway | None = None
+        self.lines: list[tuple[int, int, str, str]] | None = None  # number, UTC ms, level, text
+        self._count = 0
+        self._started_ms = clock.monotonic_ms()
+        self._time: Any = None
+        self._progress: Any = None
+        self._watchdog: Any = None
+        self._watchdog_ms = 0
+        self._hung: list[str] = []
+        self._proven = False
+        self._told_ms: int | None = None
+        self._lamp: lamp.Lamp | None = None
+
+    def log(self, level: str, text: str) -> None:
+        sys.stderr.write("%s %s\n" % (level, text))
+        if self.lines is not None:
+            self._count += 1
+            self.lines.append((self._count, clock.utc_ms(), level, text))
+            if len(self.lines) > _LINES:
+                self.lines.pop(0)
+
+    async def run(self) -> None:
+        """Until cancelled. What is raised is a crash."""
+        self.log("info", "starting: %s" % self.reset)
+        report_s, page = self._configure()
+        _forget_configuration()
+        self.log("info", "mode: %s" % self.mode)
+        async with TaskGroup() as group:
+            group.spawn(self._step())
+            if self.station is not None:
+                group.spawn(self._keep_time())
+            if self.gateway is not None:
+                group.spawn(self._work(report_s))
+            if page or self.mode == SET_UP:
+                group.spawn(self._serve_page(page))
+
+    def _configure(self) -> "tuple[int, dict[str, Any] | None]":
+        """What the configuration makes of the board: its mode, and what belongs to that. Seconds between
+        reports, and the page's settings where it is to be served."""
+        import board_config
+
+        sections = None
+        if self.reset == BUTTON or not board_config.exists():
+            self.mode = SET_UP
+        else:
+            self.mode = SAFE_MODE if self.crashed >= crashes.MOST else WORKING
+            try:
+                self.gateway, sections = board_config.make(self.log, self.mode == WORKING)
+            except ConfigurationError as error:
+                self.mode = SET_UP
+                self.problems = str(error)
+                self.log("error", "the configuration can't be used:\n%s" % error)
+        if sections is None:
+            self._lamp = lamp.Lamp(board_config.pins())
+            self._lamp.shows = lamp.SET_UP
+            return 0, None
+        self._lamp = lamp.Lamp(sections.profile.pins)
+        if self.mode == SAFE_MODE:
+            self._lamp.shows = lamp.SAFE_MODE
+        self._join(sections)
+        return sections.values["report_seconds"], sections.page if sections.page["password_file"] else None
+
+    def _join(self, sections: "Any") -> None:
+        from timekeeper import Timekeeper
+        from wifi import Station
+
+        self.station = Station(sections.wifi, self.log)
+        self._time = Timekeeper(sections.ntp, self.log)
+        self._watchdog_ms = 1000 * sections.values["watchdog"]
+        if self.mode == WORKING and self._watchdog_ms:
+            from gateway.core.progress import Progress
+
+            self._progress = Progress(sections.sync_ms)
+            # From here on for good: only a reset ends it.
+            self._watchdog = machine.WDT(timeout=self._watchdog_ms)
+
+    async def _work(self, report_s: int) -> None:
+        gateway = self.gateway
+        assert gateway is not None
+        if clock.source() == clock.NOWHERE:
+            until = clock.monotonic_ms() + _TIME_MS
+            while clock.source() == clock.NOWHERE and clock.monotonic_ms() < until:
+                await clock.sleep_ms(250)
+        if report_s:
+            from reports import run
+
+            await run(self, gateway, report_s)
+        else:
+            await gateway.run()
+
+    async def _serve_page(self, settings: "dict[str, Any] | None") -> None:
+        """`settings`: of the configuration; None in set-up."""
+        self.lines = []
+        from page import serve
+
+        await serve(self, settings)
+
+    async def _keep_time(self) -> None:
+        assert self.station is not None
+        while True:
+            if self.station.connected:
+                await self._time.ask()
+            await clock.sleep_ms(1000)
+
+    async def _step(self) -> None:
+        """What hardware and people wait for: LED, button, watchdog, Wi-Fi. Their time is never scaled."""
+        steps = 0
+        assert self._lamp is not None
+        while True:
+            self._lamp.step()
+            if self._lamp.held and self.mode != SET_UP:
+                self.restart(BUTTON)
+            if steps % 4 == 0:
+                if self.station is not None:
+                    self.station.step()
+                self._look(steps % _LOOK == 0)
+            steps += 1
+            await real_sleep_ms(lamp.STEP_MS)
+
+    def _look(self, thoroughly: bool) -> None:
+        """Feeds the watchdog while all moves."""
+        if self.mode == SAFE_MODE and self.uptime_ms() > _SAFE_MS:
+            self.restart("safe mode has lasted half an hour")
+        gateway = self.gateway
+        if gateway is None:
+            return
+        if thoroughly and self._progress is not None:
+            hung = self._progress.hung(gateway.status(), self._watchdog_ms * clock.scale() // 2)
+            if hung and not self._hung:
+                # Now, since nothing can be written down once the watchdog bites.
+                crashes.note("stood still: %s" % ", ".join(hung))
+            self._hung = hung
+        if self._watchdog is not None and not self._hung:
+            self._watchdog.feed()
+        if not self._proven:
+            if gateway.sender.acknowledged_ms is not None:
+                self._prove(gateway)
+            elif slots.overdue(self.uptime_ms()):
+                self.restart("the new version did not reach the broker in time")
+        if thoroughly:
+            self._show(gateway)
+
+    def _prove(self, gateway: "Gateway") -> None:
+        """The broker has acknowledged something: what runs is good, and it can be told of crashes."""
+        self._proven = True
+        slots.confirm()
+        crashes.well()
+        text = crashes.log()
+        if text:
+            from gateway.transmission import topics
+
+            gateway.sender.pass_on(
+                topics.crash(gateway.sender.own_status), text, lambda: crashes.forget(text), True
+            )
+
+    def _show(self, gateway: "Gateway") -> None:
+        assert self._lamp is not None and self.station is not None
+        if not self.station.connected:
+            self._lamp.shows = lamp.NO_WIFI
+        elif not _well(gateway.broker_worker):
+            self._lamp.shows = lamp.NO_BROKER
+        elif not all(_well(worker) for worker in gateway.supervisor.workers):
+            self._lamp.shows = lamp.NO_METER
+        else:
+            self._lamp.shows = lamp.WELL
+        now = clock.monotonic_ms()
+        if self._told_ms is None or now - self._told_ms >= _TELL_MS:
+            self._told_ms = now
+            gateway.tell({"board": self.board()})
+
+    def uptime_ms(self) -> int:
+        return clock.monotonic_ms() - self._started_ms
+
+    def board(self) -> "dict[str, Any]":
+        """Of the board itself (docs/status.md)."""
+        import esp32
+
+        regions = esp32.idf_heap_info(esp32.HEAP_DATA)
+        return {
+            "mode": self.mode,
+            "reset": self.reset,
+            "crashes": self.crashed,
+            "uptimeS": self.uptime_ms() // 1000,
+            "heapFree": gc.mem_free(),  # type: ignore[attr-defined]
+            "systemFree": sum([region[1] for region in regions]),
+            "systemLeastFree": sum([region[3] for region in regions]),
+        }
+
+    def status(self) -> "dict[str, Any]":
+        """How everything is: that of the gateway (docs/status.md), and of the board."""
+        status: dict[str, Any] = {"nowMs": clock.utc_ms(), "monotonicMs": clock.monotonic_ms()}
+        if self.gateway is not None:
+            status = self.gateway.status()
+        status["board"] = self.board()
+        status["application"] = slots.report()
+        if self.problems:
+            status["problems"] = self.problems
+        if self.station is not None:
+            status["wifi"] = self.station.status()
+            status["time"] = self._time.status()
+        return status
+
+    def restart(self, why: str) -> None:
+        """At once, on purpose; what the outbox has not yet synced is read from the meter again."""
+        self.log("info", "restarting: %s" % why)
+        crashes.restart(why)
+
+
+def _well(worker: "Worker") -> bool:
+    return worker.state in ("working", "idle")
+
+
+def _forget_configuration() -> None:
+    for name in (
+        "board_config",
+        "board_profile",
+        "command_config",
+        "mep_client",
+        "mep_config",
+        "optical_config",
+        "secret_file",
+    ):
+        sys.modules.pop(name, None)
+
+
+def run(crashed: int, reset: str) -> None:
+    """Until Ctrl-C. What is raised is a crash."""
+    gc.threshold(_COLLECT_EVERY)  # type: ignore[attr-defined]
+    application = Application(crashed, reset)
+    running: list[asyncio.Task[None] | None] = []
+    ended = asyncio.Event()
+
+    async def start() -> None:
+        running.append(asyncio.current_task())
+        try:
+            await application.run()
+        finally:
+            ended.set()
+
+    async def stop() -> None:
+        if running[0]:
+            running[0].cancel()
+        await clock.wait_for_ms(ended.wait(), 10000)
+
+    try:
+        asyncio.run(start())
+    except KeyboardInterrupt:
+        # MicroPython's loop keeps the tasks of a run that was interrupted; the next run goes on with them.
+        asyncio.run(stop())
