@@ -14,7 +14,7 @@ from typing import Any
 from ota import KEYS
 
 from gateway.errors import ConfigurationError
-from gateway.host import check, config
+from gateway.host import check, config, page_password
 from gateway.host.config_board import BoardSection
 from gateway.host.secret_files import read_secret
 from gateway.transmission.model import KIND_NAMES
@@ -216,7 +216,7 @@ def _add_board(settings: Settings, board: BoardSection) -> None:
             secrets["wifi.password_file"] = read_secret(board.wifi_password_file)
     values["ntp"] = {"server": board.ntp}
     if board.page_password_file is not None:
-        secrets["page.password_file"] = read_secret(board.page_password_file)
+        secrets["page.password_file"] = page_password.verifier(read_secret(board.page_password_file))
     else:
         settings.told.append("[board] page_password_file is missing: the board has no page once it is set up")
     if board.update_keys_file is not None:
