@@ -16,8 +16,8 @@ FLASH_BYTES = 4 << 20
 
 
 class FlashedBoard:
-    """`image`: a file with the bytes of the file system (tests/board_hardware/flash.py starts from it). `rom`:
-    one with those of the ROMFS partition, None without one. `said`: what the tool said."""
+    """`image`: a file with the bytes of the file system (for tests/board_hardware/flash.py). `rom`: one
+    with those of the ROMFS partition, None without one. `said`: what the tool said."""
 
     def __init__(self, image: Path, rom: Path | None, said: str) -> None:
         self.image = image

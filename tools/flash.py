@@ -63,6 +63,9 @@ def flash(
         Path | None,
         typer.Option(metavar="FILE", help="MicroPython for the board's chip; default: the pinned version."),
     ] = None,
+    frozen: Annotated[
+        bool, typer.Option("--frozen", help="The firmware has the application in it (manifest.py).")
+    ] = False,
     port: PortOption = None,
     baud: BaudOption = 460_800,
     dry_run: Annotated[
@@ -80,7 +83,7 @@ def flash(
         return
     if board is None:
         raise ConfigurationError(f"say which board with --board: {', '.join(profile.names())}")
-    job = Job(board, config, meter, firmware, Show())
+    job = Job(board, config, meter, firmware, Show(), frozen=frozen)
     if image_only is not None:
         job.write_image(image_only)
     else:

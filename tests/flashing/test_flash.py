@@ -14,6 +14,7 @@ import serial
 from esp32_mock_bootloader import protocol
 from flashing import image, ports
 from flashing.application import Application
+from flashing.board import Board
 from flashing.errors import FlashError, NoBoard
 from flashing.job import Job
 from flashing.show import Show
@@ -45,7 +46,7 @@ class Desk:
         self, board: MockBoard, name: str = "dabbler", *, dry_run: bool = False, erase: bool = False
     ) -> None:
         show = Show(Console(file=self._said, width=200))
-        job = Job(name, self._configuration, None, self._firmware_file, show, lambda: self._application)
+        job = Job(name, self._configuration, None, self._firmware_file, show, build=lambda: self._application)
         job.flash(board.port, 460800, dry_run=dry_run, erase=erase, monitor=False)
 
 
@@ -289,3 +290,37 @@ def test_the_command(board: MockBoard, firmware_file: Path, tmp_path: Path) -> N
     assert re.fullmatch(
         r"flash\.py: .*: the boot loader is for an esp32, the board has an esp32c3.*\n", done.stderr
     )
+
+
+def test_a_c3_and_a_stop_by_ctrl_c(
+    configuration: Path, small: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The C3's boot loader lies at another place; who stops in between is told what that leaves behind."""
+    file = tmp_path / "firmware.bin"
+    file.write_bytes(firmware("esp32c3"))
+    desk = Desk(configuration, file, small)
+    with mock_board("esp32c3") as board:
+        with monkeypatch.context() as patch:
+            patch.setattr(Board, "erase_region", stop)
+            with pytest.raises(
+                FlashError, match=r"(?s)Ctrl-C.*half written.*same command again, with --erase"
+            ):
+                desk.flash(board, "ustepper")
+        desk.flash(board, "ustepper", erase=True)
+        assert board.data[: file.stat().st_size] == file.read_bytes()
+        assert json.loads(image.read(bytes(board.data[FILE_SYSTEM:]))["/config/profile.json"])["uart"] == 1
+
+
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_frozen_application_is_not_put_there_again(
+    board: MockBoard, configuration: Path, firmware_file: Path
+) -> None:
+    show = Show(Console(file=io.StringIO()))
+    job = Job("dabbler", configuration, None, firmware_file, show, frozen=True)
+    job.flash(board.port, 460800, dry_run=False, erase=False, monitor=False)
+    files = image.read(bytes(board.data[FILE_SYSTEM:]))
+    assert "/config/board.json" in files
+    assert not [name for name in files if not name.startswith("/config/")]

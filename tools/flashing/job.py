@@ -18,7 +18,7 @@ from .show import Show
 
 class Job:
     """`config`: None for a board that is set up from a phone. `firmware_file`: None for the pinned one.
-    `build`: makes the application."""
+    `frozen`: that has the application in it. `build`: makes the application."""
 
     def __init__(
         self,
@@ -27,6 +27,8 @@ class Job:
         meter: str | None,
         firmware_file: Path | None,
         show: Show,
+        *,
+        frozen: bool = False,
         build: Callable[[], application.Application] = application.build,
     ) -> None:
         self.show = show
@@ -34,6 +36,7 @@ class Job:
         self._config = config
         self._meter = meter
         self._firmware_file = firmware_file
+        self._frozen = frozen
         self._build = build
 
     def write_image(self, out: Path) -> None:
@@ -98,4 +101,5 @@ class Job:
             return settings.from_toml(self._config, self.profile, self._meter, outbox_bytes)
 
         make(0)  # what is wrong with it is told before anything is built
-        return plan.plan(self.profile, table, flash_bytes, self._application, make, found)
+        application = None if self._frozen else self._application
+        return plan.plan(self.profile, table, flash_bytes, application, make, found)

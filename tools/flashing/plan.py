@@ -53,17 +53,18 @@ def plan(
     profile: Profile,
     table: Sequence[Partition],
     flash_bytes: int,
-    application: Application,
+    application: Application | None,
     make_settings: MakeSettings,
     firmware: Firmware | None = None,
 ) -> Plan:
-    """`make_settings(outbox bytes)`: the board's settings, None for a board that is set up from a phone.
+    """`application`: None for a firmware that has it frozen in. `make_settings(outbox bytes)`: the board's
+    settings, None for a board that is set up from a phone.
 
     Raises ConfigurationError when something does not fit into this flash.
     """
     place = partitions.file_system(table, flash_bytes)
-    rom = _rom(table, application)
-    files = application.files(rom is not None)
+    rom = None if application is None else _rom(table, application)
+    files = {} if application is None else application.files(rom is not None)
     slot = 0 if rom else sum(-(-len(data) // BLOCK) * BLOCK for data in files.values())
     # The first slot, the one an update goes to, and while that is cleared no more.
     room = (place.size - 2 * slot - _RESERVE) // BLOCK * BLOCK
@@ -81,10 +82,11 @@ def plan(
     if firmware is not None:
         program = partitions.application(firmware.table)
         rows.append((f"MicroPython {firmware.version}", firmware.program_bytes, program.size))
-    rows.append(("application: bytecode", sum(application.sizes.values()), 0))
-    if rom is not None:
+    if application is not None:
+        rows.append(("application: bytecode", sum(application.sizes.values()), 0))
+    if application is not None and rom is not None:
         rows.append(("application: image, executed in place", len(application.image), rom.place.size // 2))
-    else:
+    elif application is not None:
         rows.append(("application: files of a slot", slot, 0))
     rows.append(("configuration and secrets", sum(map(len, configuration.values())), 0))
     rows.append(("file system as flashed", built.used_blocks * BLOCK, place.size))
