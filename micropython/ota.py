@@ -96,8 +96,8 @@ class Update:
             self._digest.update(piece)
             try:
                 self._slots.medium.write(piece)
-            except OSError as error:
-                raise _failed(error) from None
+            except (OSError, UpdateError) as error:
+                raise self._failed(error) from None
             await asyncio.sleep(0)
 
     async def finish(self, note: str = "") -> str:
@@ -108,16 +108,16 @@ class Update:
             raise UpdateError("the bundle is incomplete: %d of %d bytes came" % (self.received, self._size))
         if self.unneeded:
             return head.version
-        if self._digest.digest().hex() != head.digest:
-            raise UpdateError("the bundle was damaged on its way: its image has not the hash that was signed")
         record = {"version": head.version, "size": head.size, "image": head.digest}
         try:
+            if self._digest.digest().hex() != head.digest:
+                raise UpdateError("the bundle was damaged on its way: its image has another hash")
             record["digest"] = self._slots.medium.end(self._slot, record)
             if self._slots.medium.whole and record["digest"] != head.digest:
                 raise UpdateError("the image is not in flash as it was written: the flash is worn out")
             self._slots.begin_trial(self._slot, record, note)
-        except OSError as error:
-            raise _failed(error) from None
+        except (OSError, UpdateError) as error:
+            raise self._failed(error) from None
         return head.version
 
     async def _check_head(self) -> None:
@@ -158,10 +158,15 @@ class Update:
             places.clear(self._slot)
             places.medium.begin(self._slot, head.size)
         except OSError as error:
-            raise _failed(error) from None
+            raise self._failed(error) from None
 
-
-def _failed(error: OSError) -> UpdateError:
-    if error.errno == _NO_SPACE:
-        return UpdateError("there is not enough space in flash for another version")
-    return UpdateError("the flash can't be written: %s" % error)
+    def _failed(self, error: Exception) -> UpdateError:
+        try:
+            self._slots.medium.abandon()
+        except OSError:
+            pass  # it is told already what failed
+        if isinstance(error, UpdateError):
+            return error
+        if isinstance(error, OSError) and error.errno == _NO_SPACE:
+            return UpdateError("there is not enough space in flash for another version")
+        return UpdateError("the flash can't be written: %s" % error)

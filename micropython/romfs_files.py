@@ -68,6 +68,12 @@ class RomfsFiles:
         if not self._done:
             raise UpdateError("the image ends before its end")
 
+    def close(self) -> None:
+        """Nothing more comes."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
     def _take(self, byte: int) -> None:
         """A byte of a record's head, or of a name."""
         if len(self._head) == 3:

@@ -59,6 +59,12 @@ class FileSlots:
         assert self._files is not None
         self._files.feed(data)
 
+    def abandon(self) -> None:
+        """Nothing more is written."""
+        files, self._files = self._files, None
+        if files is not None:
+            files.close()
+
     def end(self, slot: str, record: "dict[str, Any]") -> str:
         """What was written, read back: its digest."""
         assert self._files is not None

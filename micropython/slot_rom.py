@@ -73,6 +73,10 @@ class RomSlots:
             if self._filled == _BLOCK:
                 self._flush()
 
+    def abandon(self) -> None:
+        """Nothing more is written."""
+        self._block = None
+
     def end(self, slot: str, record: "dict[str, Any]") -> str:
         """What was written, read back: its digest."""
         if self._filled:

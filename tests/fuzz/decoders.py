@@ -1,13 +1,17 @@
 """Every decoder of the project and what it is fed with. Another one is a line in `decoders`."""
 
+import asyncio
 import functools
 import json
+import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+from bundle_head import HEAD, Bundle, parse_keys
 from mqtt_machine import MqttMachine
+from romfs_files import RomfsFiles
 
 from gateway.core.commands import Commands
 from gateway.core.memory_outbox import MemoryOutbox
@@ -111,6 +115,13 @@ def decoders() -> dict[str, Decoder]:
             mqtt_packets,
             MQTT_SEEDS,
             tokens=[b"\x20\x02\0\0", b"\x90\x03\0\1\0", b"\xd0\0", b"\x30"],
+        ),
+        Decoder("update bundles", update_bundles, bundle_seeds(), tokens=[b"OGB1", b"1.2.0", b"esp32"]),
+        Decoder(
+            "romfs images",
+            romfs_images,
+            [seed[HEAD:] for seed in bundle_seeds()],
+            tokens=[b"\xd2\xcd\x31", b"\4", b"\5\2..", b"\2\x80\x80"],
         ),
     ]
     found += table_decoders()
@@ -466,3 +477,41 @@ def page_requests(data: bytes) -> None:
         if request is not None:
             assert request.path.startswith("/") and len(request.body) <= BODY
             return
+
+
+def update_vectors() -> dict:
+    found = json.loads((VECTORS / "update.json").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def bundle_seeds() -> list[bytes]:
+    return [bytes.fromhex(text) for text in update_vectors()["bundles"].values()]
+
+
+@functools.cache
+def update_keys() -> list[bytes]:
+    return parse_keys("\n".join(update_vectors()["keys"]))
+
+
+def update_bundles(data: bytes) -> None:
+    asyncio.run(Bundle(data).verify(update_keys()))
+    assert data[:HEAD] in [seed[:HEAD] for seed in bundle_seeds()]
+
+
+def romfs_images(data: bytes) -> None:
+    """Whatever it says of names, nothing comes to lie outside."""
+    with tempfile.TemporaryDirectory() as outside:
+        root = Path(outside, "root")
+        root.mkdir()
+        files = RomfsFiles(str(root))
+        try:
+            for piece in pieces(data):
+                files.feed(piece)
+            files.end()
+        except OSError:
+            pass  # two of one name; who takes an update says so
+        finally:
+            files.close()
+        assert [one.name for one in Path(outside).iterdir()] == ["root"]
+        assert sum(one.stat().st_size for one in root.rglob("*") if one.is_file()) <= len(data)
