@@ -295,6 +295,7 @@ class _Part:
         header_size = each.header_size
         if first:
             header = await self._tables.part(each.table, offset, header_size)
+            first = each.processed(header, first, each.intervals - 1)
             end = min(first + self._room(_READ_SIZE), each.intervals)
             offset += header_size + first * each.interval_size
             data = await self._gather(sequence, offset, (end - first) * each.interval_size)
@@ -337,6 +338,7 @@ class _Part:
                 if self._oldest != sequence
                 else await self._newest(sequence, 0)
             )
+        first = each.processed(header, first, last)
         end = min(last + 1, first + self._room(_READ_SIZE))
         data: bytes | bytearray = b""
         if end > first:
@@ -392,9 +394,9 @@ class _Part:
         self._open = []
         i = first
         while i < end:
-            if not header[each.status_offset + (i >> 3)] >> (i & 7) & 1:
-                i += 1
-                continue
+            i = each.processed(header, i, end)
+            if i == end:
+                break
             if (
                 each.past
                 and not untrusted

@@ -130,6 +130,12 @@ class DataSet:
                 return i
         return -1
 
+    def processed(self, header: "bytes | bytearray", first: int, end: int) -> int:
+        """The first interval from `first` on that is marked as processed; `end`, when none is before that."""
+        while first < end and not header[self.status_offset + (first >> 3)] >> (first & 7) & 1:
+            first += 1
+        return first
+
 
 class Profile:
     """All data sets that can be read. `et21`: the dimensions of its elements. `states`: BT63 by data set
