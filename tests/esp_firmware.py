@@ -10,7 +10,8 @@ from esptool.bin_image import ELFSection, ESP32C3FirmwareImage, ESP32FirmwareIma
 from esptool.targets import CHIP_DEFS
 
 APP, DATA = 0, 1
-# Label, type, subtype, offset, size; the first as MicroPython has it (ports/esp32/partitions-4MiBplus.csv).
+# Label, type, subtype, offset, size: as MicroPython has it (ports/esp32/partitions-4MiBplus.csv), and as
+# micropython/firmware/partitions.csv.
 STOCK = (
     ("nvs", DATA, 0x02, 0x9000, 0x6000),
     ("phy_init", DATA, 0x01, 0xF000, 0x1000),
@@ -19,7 +20,7 @@ STOCK = (
 WITH_ROMFS = (
     *STOCK[:2],
     ("factory", APP, 0x00, 0x10000, 0x1D0000),
-    ("romfs", DATA, 0x8F, 0x1E0000, 0x90000),
+    ("romfs", DATA, 0x8F, 0x1E0000, 0xA0000),
 )
 _IMAGES = {"esp32": ESP32FirmwareImage, "esp32c3": ESP32C3FirmwareImage}
 _MB = {2: 1, 4: 2, 8: 3, 16: 4}

@@ -6,6 +6,7 @@ from flashing.partitions import Partition
 
 from gateway.errors import ConfigurationError
 from tests import esp_firmware
+from tests.interpreter import ROOT
 
 TABLE = 0x8000 - 0x1000
 PROGRAM = 0x10000 - 0x1000
@@ -71,3 +72,14 @@ def test_the_file_system_is_where_the_table_says() -> None:
         partitions.file_system(named, 2 << 20)
     with pytest.raises(ConfigurationError, match="more than 1 MB of flash"):
         partitions.file_system(named[:1], 1 << 20)
+
+
+def test_the_board_definitions_have_these_partitions() -> None:
+    """The table that the tests flash with is the one that such a firmware is built with."""
+    numbers = {"data": 1, "app": 0, "nvs": 2, "phy": 1, "factory": 0}
+    rows = []
+    for row in (ROOT / "micropython/firmware/partitions.csv").read_text().splitlines():
+        if not row.startswith("#"):
+            label, *rest = (field.strip() for field in row.split(",")[:5])
+            rows.append((label, *(numbers[field] if field in numbers else int(field, 0) for field in rest)))
+    assert tuple(rows) == esp_firmware.WITH_ROMFS

@@ -16,8 +16,8 @@ from .plan import Plan, Region
 from .profile import Profile
 
 _STATE = (
-    "The board is half written and does not run as it should. It is not lost: start the same command again, with "
-    "--erase"
+    "The board is half written and does not run as it should. It is not lost: start the same command again, "
+    "with --erase"
 )
 
 
