@@ -54,7 +54,7 @@ class Settings:
             for path in sorted(Path("config").iterdir()):
                 found[f"/config/{path.name}"] = path.read_bytes()
         if self.update_keys is not None:
-            found[KEYS] = self.update_keys
+            found["/" + KEYS] = self.update_keys
         written = json.loads(found["/config/board.json"])
         if "wifi" not in values:
             del written["wifi"]
