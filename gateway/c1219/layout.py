@@ -11,6 +11,9 @@ when    None for always; the name of a dimension that must not be 0; or the firm
         in BT01.14, from which on the field exists
 bits    ((name, first bit, width), ...): the field is an integer of bit fields, decoded in its place
 
+A layout is kept packed, since the tuples would take a board many times the room; what is built for one is
+packed beforehand (tools/pack_layouts.py).
+
 Dimensions are a dict of integers. Decoding gives a dict of values: integers, str for TEXT,
 bytes for BYTES and times, lists for arrays, dicts for records.
 """
@@ -31,45 +34,129 @@ if TYPE_CHECKING:
 _MAX_SIZE = const(8192)
 
 
-def _size_of(kind: "Any", dims: "Dimensions") -> int:
-    if isinstance(kind, tuple):
-        return size(kind, dims)
-    return 1 if BYTES <= kind <= TEXT else kind & 15
+# Packed: kind, flags, name; then what the flags say. A name is its length and its characters, a number two
+# bytes from the lowest. Before a record's fields and before bit fields stands how many bytes these are; a bit
+# field is its first bit, its width and its name.
+_RECORD = const(0x7F)
+_REPEATS = const(1)  # a number
+_REPEATS_BY = const(2)  # a dimension
+_SINCE = const(4)  # a firmware version
+_WHEN = const(8)  # a dimension
+_BITS = const(16)
 
 
-def _shape(field: "tuple[Any, ...]", dims: "Dimensions") -> "tuple[int, int]":
-    """(number of elements, bytes of one) of a field; (0, 0) when it is not there."""
-    when = field[3] if len(field) > 3 else None
-    repeat = field[2] if len(field) > 2 else None
-    try:
-        if when is not None and not (dims[when] if isinstance(when, str) else dims["firmware"] >= when):
-            return 0, 0
-        count = 1 if repeat is None else dims[repeat] if isinstance(repeat, str) else repeat
-    except KeyError as missing:
-        raise TableError(
-            "field %s needs the dimension %s, which is not known" % (field[0], missing)
-        ) from None
-    if not 0 <= count <= _MAX_SIZE:
-        raise TableError("field %s has the dimension %d" % (field[0], count))
-    each = _size_of(field[1], dims)
-    # Elements of an array without bytes say nothing, and any number of them would fit.
-    return (count if each or repeat is None else 0), each
+def _number(value: int) -> bytes:
+    return bytes((value & 0xFF, value >> 8))
 
 
-def size(fields: "Fields", dims: "Dimensions") -> int:
+def _string(text: str) -> bytes:
+    return bytes((len(text),)) + text.encode()
+
+
+def packed(fields: "Fields") -> bytes:
+    """A layout's fields as bytes."""
+    out = bytearray()
+    for field in fields:
+        name, kind, repeat, when, bits = tuple(field) + (None,) * (5 - len(field))
+        flags = 0
+        rest = b""
+        if isinstance(repeat, str):
+            flags, rest = _REPEATS_BY, _string(repeat)
+        elif repeat is not None:
+            flags, rest = _REPEATS, _number(repeat)
+        if isinstance(when, str):
+            flags, rest = flags | _WHEN, rest + _string(when)
+        elif when is not None:
+            flags, rest = flags | _SINCE, rest + _number(when)
+        if isinstance(kind, tuple):
+            inner = packed(kind)
+            kind, rest = _RECORD, rest + _number(len(inner)) + inner
+        elif bits is not None:
+            inner = b""
+            for bit_name, first, width in bits:
+                inner += bytes((first, width)) + _string(bit_name)
+            flags, rest = flags | _BITS, rest + _number(len(inner)) + inner
+        out.extend(bytes((kind, flags)) + _string(name) + rest)
+    return bytes(out)
+
+
+class _Field:
+    """The field that begins at `at`. `name`: where its name stands; `end`: where the next begins; `inner`:
+    where the fields of a record or the bit fields begin. `count` elements of `each` bytes; 0 when it is not
+    there."""
+
+    def __init__(self, fields: bytes, at: int, dims: "Dimensions") -> None:
+        self.kind = fields[at]
+        flags = fields[at + 1]
+        self.name = at + 2
+        at += 3 + fields[at + 2]
+        self.is_array = flags & (_REPEATS | _REPEATS_BY) != 0
+        count = 1
+        there = True
+        try:
+            if flags & _REPEATS:
+                count = fields[at] | fields[at + 1] << 8
+                at += 2
+            elif flags & _REPEATS_BY:
+                repeat = at
+                at += 1 + fields[at]
+            if flags & _SINCE:
+                there = dims["firmware"] >= fields[at] | fields[at + 1] << 8
+                at += 2
+            elif flags & _WHEN:
+                there = dims[_text(fields, at)] != 0
+                at += 1 + fields[at]
+            if flags & _REPEATS_BY and there:
+                count = dims[_text(fields, repeat)]
+        except KeyError as missing:
+            raise TableError(
+                "field %s needs the dimension %s, which is not known" % (_text(fields, self.name), missing)
+            ) from None
+        self.inner = 0
+        self.has_bits = flags & _BITS != 0
+        if self.has_bits or self.kind == _RECORD:
+            self.inner = at + 2
+            at += 2 + (fields[at] | fields[at + 1] << 8)
+        self.end = at
+        self.count = self.each = 0
+        if not there:
+            return
+        if not 0 <= count <= _MAX_SIZE:
+            raise TableError("field %s has the dimension %d" % (_text(fields, self.name), count))
+        if self.kind == _RECORD:
+            self.each = _size(fields, self.inner, at, dims)
+        else:
+            self.each = 1 if BYTES <= self.kind <= TEXT else self.kind & 15
+        # Elements of an array without bytes say nothing, and any number of them would fit.
+        self.count = count if self.each or not self.is_array else 0
+
+
+def _text(fields: bytes, at: int) -> str:
+    return fields[at + 1 : at + 1 + fields[at]].decode()
+
+
+def _is_named(fields: bytes, at: int, names: "Sequence[str]") -> bool:
+    return fields[at] > 0 and (not names or _text(fields, at) in names)
+
+
+def _size(fields: bytes, at: int, end: int, dims: "Dimensions") -> int:
     """Bytes of the fields; TableError when the dimensions make it more than any table can be."""
     total = 0
-    for field in fields:
-        count, each = _shape(field, dims)
-        total += count * each
+    while at < end:
+        field = _Field(fields, at, dims)
+        total += field.count * field.each
         if total > _MAX_SIZE:
-            raise TableError("dimensions that make field %s end beyond %d bytes" % (field[0], _MAX_SIZE))
+            raise TableError(
+                "dimensions that make field %s end beyond %d bytes" % (_text(fields, field.name), _MAX_SIZE)
+            )
+        at = field.end
     return total
 
 
-def _element(kind: "Any", data: "bytes | memoryview", dims: "Dimensions") -> "Any":
-    if isinstance(kind, tuple):
-        return _decode(kind, data, dims, ())
+def _element(fields: bytes, field: _Field, data: "bytes | memoryview", dims: "Dimensions") -> "Any":
+    kind = field.kind
+    if kind == _RECORD:
+        return _decode(fields, field.inner, field.end, data, dims, ())
     raw = bytes(data)
     if kind < 0x10:
         return unsigned(raw)
@@ -81,29 +168,39 @@ def _element(kind: "Any", data: "bytes | memoryview", dims: "Dimensions") -> "An
 
 
 def _decode(
-    fields: "Fields", data: "bytes | memoryview", dims: "Dimensions", names: "Sequence[str]"
+    fields: bytes,
+    here: int,
+    end: int,
+    data: "bytes | memoryview",
+    dims: "Dimensions",
+    names: "Sequence[str]",
 ) -> "Table":
     values: Table = {}
     at = 0
-    for field in fields:
-        count, each = _shape(field, dims)
-        end = at + count * each
-        name, kind = field[0], field[1]
-        if name and (not names or name in names):
-            if isinstance(kind, int) and BYTES <= kind <= TEXT:
-                values[name] = _element(kind, data[at:end], dims)
-            elif len(field) > 2 and field[2] is not None:
+    while here < end:
+        field = _Field(fields, here, dims)
+        here = field.end
+        each = field.each
+        behind = at + field.count * each
+        if _is_named(fields, field.name, names):
+            name = _text(fields, field.name)
+            if BYTES <= field.kind <= TEXT:
+                values[name] = _element(fields, field, data[at:behind], dims)
+            elif field.is_array:
                 values[name] = [
-                    _element(kind, data[at + i * each : at + (i + 1) * each], dims) for i in range(count)
+                    _element(fields, field, data[at + i * each : at + (i + 1) * each], dims)
+                    for i in range(field.count)
                 ]
-            elif count:
-                whole = _element(kind, data[at:end], dims)
-                if len(field) > 4:
-                    for bit_name, first, width in field[4]:
-                        values[bit_name] = whole >> first & (1 << width) - 1
+            elif field.count:
+                whole = _element(fields, field, data[at:behind], dims)
+                if field.has_bits:
+                    bit = field.inner
+                    while bit < field.end:
+                        values[_text(fields, bit + 2)] = whole >> fields[bit] & (1 << fields[bit + 1]) - 1
+                        bit += 3 + fields[bit + 2]
                 else:
                     values[name] = whole
-        at = end
+        at = behind
     return values
 
 
@@ -111,9 +208,9 @@ class Layout:
     """A declared table. `table`: its number, extended tables from 2048 on. `needs`: the groups of
     dimensions (Tables loads them) that resolve it."""
 
-    def __init__(self, table: int, fields: "Fields", needs: "Sequence[str]" = ()) -> None:
+    def __init__(self, table: int, fields: "Fields | bytes", needs: "Sequence[str]" = ()) -> None:
         self.table = table
-        self.fields = fields
+        self.fields = fields if isinstance(fields, bytes) else packed(fields)
         self.needs = needs
 
     @property
@@ -123,7 +220,7 @@ class Layout:
     def size(self, dims: "Dimensions") -> int:
         """Bytes of the whole table; TableError when no table can be so long."""
         try:
-            return size(self.fields, dims)
+            return _size(self.fields, 0, len(self.fields), dims)
         except TableError as error:
             raise TableError("%s: %s" % (self.name, error)) from None
 
@@ -134,7 +231,7 @@ class Layout:
         needed = self.size(dims)
         if len(data) < needed:
             raise TableError("%s has %d bytes, its dimensions ask for %d" % (self.name, len(data), needed))
-        return _decode(self.fields, memoryview(data), dims, names)
+        return _decode(self.fields, 0, len(self.fields), memoryview(data), dims, names)
 
     def reads(
         self, dims: "Dimensions", limit: int, names: "Sequence[str]" = (), gap: int = 0
@@ -148,7 +245,7 @@ class Layout:
         plan: list[tuple[int, int]] = []
         start = end = -1
         self.size(dims)
-        for offset, count in _pieces(self.fields, dims, 0, limit, names):
+        for offset, count in _pieces(self.fields, 0, len(self.fields), dims, 0, limit, names):
             if start >= 0 and offset - end <= gap and (not limit or offset + count - start <= limit):
                 end = offset + count
                 continue
@@ -161,21 +258,22 @@ class Layout:
 
 
 def _pieces(
-    fields: "Fields", dims: "Dimensions", at: int, limit: int, names: "Sequence[str]"
+    fields: bytes, here: int, end: int, dims: "Dimensions", at: int, limit: int, names: "Sequence[str]"
 ) -> "Iterator[tuple[int, int]]":
     """(offset, count) of what must not be torn: records that fit `limit`, else what they are made of."""
-    for field in fields:
-        count, each = _shape(field, dims)
-        kind = field[1]
-        if not field[0] or (names and field[0] not in names):
+    while here < end:
+        field = _Field(fields, here, dims)
+        here = field.end
+        count, each = field.count, field.each
+        if not _is_named(fields, field.name, names):
             pass
-        elif isinstance(kind, int) and BYTES <= kind <= TEXT:
+        elif BYTES <= field.kind <= TEXT:
             if count:
                 yield at, count
         else:
             for i in range(count):
-                if isinstance(kind, tuple) and limit and each > limit:
-                    yield from _pieces(kind, dims, at + i * each, limit, ())
+                if field.kind == _RECORD and limit and each > limit:
+                    yield from _pieces(fields, field.inner, field.end, dims, at + i * each, limit, ())
                 elif each:
                     yield at + i * each, each
         at += count * each
