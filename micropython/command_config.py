@@ -8,7 +8,7 @@ from secret_file import read_secret
 
 from gateway._compat import TYPE_CHECKING
 from gateway.core.commands import Commands
-from gateway.transmission.commands import ACTION_NAMES, command_key
+from gateway.transmission.commands import ACTION_NAMES, UPDATE, command_key
 
 if TYPE_CHECKING:
     from typing import Any
@@ -41,4 +41,9 @@ def check_commands(given: "dict[str, Any]", problems: "Problems") -> "dict[str, 
 
 def make_commands(checked: "dict[str, Any]", name: str, outbox: "Outbox", log: "Log") -> Commands:
     """For the meter `name`."""
-    return Commands(outbox, {name: (checked["key"], checked["actions"])}, log, checked["clock"])
+    made = Commands(outbox, {name: (checked["key"], checked["actions"])}, log, checked["clock"])
+    if UPDATE in checked["actions"]:
+        from updater import BoardUpdater
+
+        made.updater = BoardUpdater()
+    return made

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Public keys that sign bundles, put there by flashing.
-KEYS = "/config/update.keys"
+KEYS = "config/update.keys"
 
 # The version of bytecode that this interpreter runs; CPython runs none.
 BYTECODE = getattr(sys.implementation, "_mpy", 0) & 0xFF

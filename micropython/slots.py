@@ -20,12 +20,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-DIRECTORY = "/app"
+# From the file system's root, where the board's programs stand.
+DIRECTORY = "app"
 SLOTS = ("a", "b")
-# How often, and for how long each time, a new version may try to reach the broker. Fewer starts than crashes in
-# a row that lead to safe mode: the good version is to start as ever.
+# How often, and for how long each time, a new version may try to reach the broker. That is less often than
+# crashes lead to safe mode: the good version is to start as ever.
 MOST_BOOTS = 2
 TRIAL_MS = 600000
+
+# What stands still, and so does not look whether its time is over, is restarted by a timer.
+_GRACE_MS = 60000
+_TIMER = 0
 
 _CHECK = 8
 _MODULES = ("slots", "slot_rom", "slot_files", "durable_file")
@@ -237,22 +242,36 @@ def opened() -> Slots:
 
 def choose() -> str:
     """For boot.py. "a" or "b": its application is first on the module path; "": neither is whole."""
-    slot = opened().choose()
+    places = opened()
+    slot = places.choose()
+    if slot and slot == places.state["trial"]:
+        _restart_after(TRIAL_MS + _GRACE_MS)
     for name in _MODULES:
         sys.modules.pop(name, None)  # the application brings its own
     return slot
 
 
 def confirm() -> None:
-    """For main.py, once the broker has acknowledged. Raises OSError."""
-    opened().confirm()
+    """For the application, once the broker has acknowledged. Raises OSError."""
+    places = opened()
+    if places.state["trial"]:
+        import machine
+
+        places.confirm()
+        machine.Timer(_TIMER).deinit()
 
 
 def overdue(uptime_ms: int) -> bool:
-    """For main.py, every now and then until it has confirmed: True means restart at once."""
+    """For the application, now and then until it has confirmed: True means restart at once."""
     return opened().overdue(uptime_ms)
 
 
 def report() -> "dict[str, Any]":
     """What runs, for status and page (docs/update.md)."""
     return opened().report()
+
+
+def _restart_after(ms: int) -> None:
+    import machine
+
+    machine.Timer(_TIMER).init(mode=machine.Timer.ONE_SHOT, period=ms, callback=lambda timer: machine.reset())

@@ -3,10 +3,13 @@
 import sys
 
 from gateway._compat import TYPE_CHECKING
-from gateway.core.updates import Updater
 
 if TYPE_CHECKING:
     from ota import Update
+
+    from gateway.core.updates import Updater
+else:
+    Updater = object  # which lies in a module that only an update needs
 
 _MODULES = ("ota", "bundle_head", "ed25519", "sha512", "romfs_files")
 

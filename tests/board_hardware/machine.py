@@ -1,10 +1,12 @@
 """Stands in for MicroPython's `machine` of the ESP32 port, as far as the application uses it."""
 
+import _thread
 import errno
 import io
 import os
 import socket
 import termios
+import time
 
 import world
 
@@ -43,6 +45,34 @@ def reset_cause():
 
 def unique_id():
     return b"\x24\x6f\x28\x01\x02\x03"
+
+
+class Timer:
+    """One-shot only; its thread interrupts no C code, as on a board."""
+
+    ONE_SHOT = 0
+    _started = {}
+
+    def __init__(self, number):
+        if not isinstance(number, int) or not 0 <= number < 2:
+            raise ValueError("invalid Timer number")
+        self._number = number
+
+    def init(self, *, mode, period, callback):
+        if mode != Timer.ONE_SHOT:
+            raise ValueError("only one-shot timers stand in here")
+        world.record("timer %d %d" % (self._number, period))
+        mark = Timer._started[self._number] = object()
+        _thread.start_new_thread(self._run, (mark, period, callback))
+
+    def deinit(self):
+        world.record("timer %d ended" % self._number)
+        Timer._started.pop(self._number, None)
+
+    def _run(self, mark, period, callback):
+        time.sleep_ms(period)
+        if Timer._started.get(self._number) is mark:
+            callback(self)
 
 
 class Pin:
