@@ -90,8 +90,9 @@ class CommandsSection(Section):
         default=None,
         description="secret shared with the owner of the meters; without it no commands are taken",
     )
-    allow: list[Literal["read-now", "backfill", "set-interval", "self-test"]] = Field(
-        default=["read-now", "backfill", "set-interval", "self-test"], description="which commands are taken"
+    allow: list[Literal["read-now", "backfill", "set-interval", "self-test", "update"]] = Field(
+        default=["read-now", "backfill", "set-interval", "self-test", "update"],
+        description="which commands are taken; update is for boards",
     )
 
     def actions(self) -> list[int]:
