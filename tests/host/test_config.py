@@ -441,7 +441,7 @@ class TestCommands:
         (directory / "other").chmod(0o600)
         mine = MINIMAL + 'command_credential_file = "other"\n'
         assert str(directory / "other") in self.summary(directory, owner + mine)
-        assert load(directory, mine).commands.actions() == [1, 2, 3, 4]
+        assert load(directory, mine).commands.actions() == [1, 2, 3, 4, 5]
 
     def test_the_receivers_secret_is_warned_of(self, directory: Path):
         broker = load(directory, MINIMAL).broker

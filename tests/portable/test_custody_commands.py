@@ -46,6 +46,27 @@ class CommandsTest(unittest.TestCase):
             challenge, last = one["fields"]
             self.check(Challenge(octets(challenge), last), one)
 
+    def test_parts_of_a_bundle(self):
+        for made in (
+            commands.Want(b"12345678", 5000, commands.MAX_PIECE),
+            commands.Piece(b"12345678", 0, bytes(commands.MAX_PIECE)),
+        ):
+            message = made.encode(self.key, self.meter)
+            self.assertEqual(commands.is_piece(message), type(made) is commands.Piece)
+            back = decode(self.meter, message, self.key)
+            self.assertTrue(type(back) is type(made))
+            self.assertEqual(back.__dict__, made.__dict__)
+        for wrong in (
+            commands.Want(b"12345678", 0, 0),
+            commands.Want(b"12345678", 0, commands.MAX_PIECE + 1),
+            commands.Want(b"1234567", 0, 1),
+            commands.Piece(b"12345678", 0, b""),
+            commands.Piece(b"12345678", 0, bytes(commands.MAX_PIECE + 1)),
+            commands.Piece(b"12345678", 1 << 32, b"1"),
+        ):
+            with self.assertRaises(FrameError):
+                decode(self.meter, wrong.encode(self.key, self.meter), self.key)
+
     def check(self, made, one):
         self.assertEqual(hexed(made.encode(self.key, self.meter)), one["message"])
         back = decode(self.meter, octets(one["message"]), self.key)
