@@ -10,17 +10,16 @@ import sys
 
 import crashes
 import lamp
-import machine
-import slots
 
 from gateway import clock
 from gateway._compat import TYPE_CHECKING, const, real_sleep_ms
 from gateway.core.tasks import TaskGroup
-from gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from typing import Any
 
+    from progress_watch import ProgressWatch
+    from timekeeper import Timekeeper
     from wifi import Station
 
     from gateway.core.gateway import Gateway
@@ -48,7 +47,8 @@ SAFE_MODE = "safe mode"
 class Application:
     """`mode`: WORKING, SET_UP or SAFE_MODE. `reset`: why the board started, in words; `crashed`: how many
     starts before this one crashed in a row. `problems`: what is wrong with the configuration, "" for nothing.
-    `settings`: as they were given; `station`, `gateway`: None where the mode has none.
+    `station`, `time`, `watch`, `gateway`: None where the mode has none. `lines`: what was logged last, where
+    a page is served.
     """
 
     def __init__(self, crashed: int, reset: str) -> None:
@@ -61,14 +61,12 @@ class Application:
         self.lines: list[tuple[int, int, str, str]] | None = None  # number, UTC ms, level, text
         self._count = 0
         self._started_ms = clock.monotonic_ms()
-        self._time: Any = None
-        self._progress: Any = None
-        self._watchdog: Any = None
-        self._watchdog_ms = 0
-        self._hung: list[str] = []
+        self.lamp: lamp.Lamp | None = None
+        self.time: Timekeeper | None = None
+        self.watch: ProgressWatch | None = None
         self._proven = False
+        self._slot: dict[str, Any] = {}  # what runs, as slots.report has it
         self._told_ms: int | None = None
-        self._lamp: lamp.Lamp | None = None
 
     def log(self, level: str, text: str) -> None:
         sys.stderr.write("%s %s\n" % (level, text))
@@ -81,9 +79,7 @@ class Application:
     async def run(self) -> None:
         """Until cancelled. What is raised is a crash."""
         self.log("info", "starting: %s" % self.reset)
-        report_s, page = self._configure()
-        _forget_configuration()
-        self.log("info", "mode: %s" % self.mode)
+        report_s, page = self._start()
         async with TaskGroup() as group:
             group.spawn(self._step())
             if self.station is not None:
@@ -93,45 +89,16 @@ class Application:
             if page or self.mode == SET_UP:
                 group.spawn(self._serve_page(page))
 
-    def _configure(self) -> "tuple[int, dict[str, Any] | None]":
-        """What the configuration makes of the board: its mode, and what belongs to that. Seconds between
-        reports, and the page's settings where it is to be served."""
-        import board_config
+    def _start(self) -> "tuple[int, dict[str, Any] | None]":
+        # No name of the modules may outlive this.
+        import slots
+        import starting
 
-        sections = None
-        if self.reset == BUTTON or not board_config.exists():
-            self.mode = SET_UP
-        else:
-            self.mode = SAFE_MODE if self.crashed >= crashes.MOST else WORKING
-            try:
-                self.gateway, sections = board_config.make(self.log, self.mode == WORKING)
-            except ConfigurationError as error:
-                self.mode = SET_UP
-                self.problems = str(error)
-                self.log("error", "the configuration can't be used:\n%s" % error)
-        if sections is None:
-            self._lamp = lamp.Lamp(board_config.pins())
-            self._lamp.shows = lamp.SET_UP
-            return 0, None
-        self._lamp = lamp.Lamp(sections.profile.pins)
-        if self.mode == SAFE_MODE:
-            self._lamp.shows = lamp.SAFE_MODE
-        self._join(sections)
-        return sections.values["report_seconds"], sections.page if sections.page["password_file"] else None
-
-    def _join(self, sections: "Any") -> None:
-        from timekeeper import Timekeeper
-        from wifi import Station
-
-        self.station = Station(sections.wifi, self.log)
-        self._time = Timekeeper(sections.ntp, self.log)
-        self._watchdog_ms = 1000 * sections.values["watchdog"]
-        if self.mode == WORKING and self._watchdog_ms:
-            from gateway.core.progress import Progress
-
-            self._progress = Progress(sections.sync_ms)
-            # From here on for good: only a reset ends it.
-            self._watchdog = machine.WDT(timeout=self._watchdog_ms)
+        self._slot = slots.report()
+        try:
+            return starting.start(self)
+        finally:
+            starting.forget()
 
     async def _work(self, report_s: int) -> None:
         gateway = self.gateway
@@ -155,19 +122,19 @@ class Application:
         await serve(self, settings)
 
     async def _keep_time(self) -> None:
-        assert self.station is not None
+        assert self.station is not None and self.time is not None
         while True:
             if self.station.connected:
-                await self._time.ask()
+                await self.time.ask()
             await clock.sleep_ms(1000)
 
     async def _step(self) -> None:
         """What hardware and people wait for: LED, button, watchdog, Wi-Fi. Their time is never scaled."""
         steps = 0
-        assert self._lamp is not None
+        assert self.lamp is not None
         while True:
-            self._lamp.step()
-            if self._lamp.held and self.mode != SET_UP:
+            self.lamp.step()
+            if self.lamp.held and self.mode != SET_UP:
                 self.restart(BUTTON)
             if steps % 4 == 0:
                 if self.station is not None:
@@ -177,51 +144,45 @@ class Application:
             await real_sleep_ms(lamp.STEP_MS)
 
     def _look(self, thoroughly: bool) -> None:
-        """Feeds the watchdog while all moves."""
+        """Every second; feeds the watchdog while all moves."""
         if self.mode == SAFE_MODE and self.uptime_ms() > _SAFE_MS:
             self.restart("safe mode has lasted half an hour")
         gateway = self.gateway
         if gateway is None:
             return
-        if thoroughly and self._progress is not None:
-            hung = self._progress.hung(gateway.status(), self._watchdog_ms * clock.scale() // 2)
-            if hung and not self._hung:
-                # Now, since nothing can be written down once the watchdog bites.
-                crashes.note("stood still: %s" % ", ".join(hung))
-            self._hung = hung
-        if self._watchdog is not None and not self._hung:
-            self._watchdog.feed()
+        if self.watch is not None:
+            if thoroughly:
+                self.watch.look(gateway.status())
+            self.watch.feed()
         if not self._proven:
-            if gateway.sender.acknowledged_ms is not None:
-                self._prove(gateway)
-            elif slots.overdue(self.uptime_ms()):
-                self.restart("the new version did not reach the broker in time")
+            self._prove(gateway)
         if thoroughly:
             self._show(gateway)
 
     def _prove(self, gateway: "Gateway") -> None:
-        """The broker has acknowledged something: what runs is good, and it can be told of crashes."""
-        self._proven = True
-        slots.confirm()
-        crashes.well()
-        text = crashes.log()
-        if text:
-            from gateway.transmission import topics
+        if gateway.sender.acknowledged_ms is not None:
+            import proof
 
-            gateway.sender.pass_on(
-                topics.crash(gateway.sender.own_status), text, lambda: crashes.forget(text), True
-            )
+            self._proven = True
+            self._slot["state"] = "good"
+            proof.prove(gateway)
+            proof.forget()
+        elif self._slot["state"] == "trial":
+            import slots
+
+            if slots.overdue(self.uptime_ms()):
+                self.restart("the new version did not reach the broker in time")
 
     def _show(self, gateway: "Gateway") -> None:
-        assert self._lamp is not None and self.station is not None
+        assert self.lamp is not None and self.station is not None
         if not self.station.connected:
-            self._lamp.shows = lamp.NO_WIFI
+            self.lamp.shows = lamp.NO_WIFI
         elif not _well(gateway.broker_worker):
-            self._lamp.shows = lamp.NO_BROKER
+            self.lamp.shows = lamp.NO_BROKER
         elif not all(_well(worker) for worker in gateway.supervisor.workers):
-            self._lamp.shows = lamp.NO_METER
+            self.lamp.shows = lamp.NO_METER
         else:
-            self._lamp.shows = lamp.WELL
+            self.lamp.shows = lamp.WELL
         now = clock.monotonic_ms()
         if self._told_ms is None or now - self._told_ms >= _TELL_MS:
             self._told_ms = now
@@ -251,12 +212,13 @@ class Application:
         if self.gateway is not None:
             status = self.gateway.status()
         status["board"] = self.board()
-        status["application"] = slots.report()
+        status["application"] = self._slot
         if self.problems:
             status["problems"] = self.problems
         if self.station is not None:
             status["wifi"] = self.station.status()
-            status["time"] = self._time.status()
+        if self.time is not None:
+            status["time"] = self.time.status()
         return status
 
     def restart(self, why: str) -> None:
@@ -267,19 +229,6 @@ class Application:
 
 def _well(worker: "Worker") -> bool:
     return worker.state in ("working", "idle")
-
-
-def _forget_configuration() -> None:
-    for name in (
-        "board_config",
-        "board_profile",
-        "command_config",
-        "mep_client",
-        "mep_config",
-        "optical_config",
-        "secret_file",
-    ):
-        sys.modules.pop(name, None)
 
 
 def run(crashed: int, reset: str) -> None:
