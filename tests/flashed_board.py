@@ -41,7 +41,7 @@ def flashed_board(
     start = max(place + size for _, _, _, place, size in partitions)
     with mock_board(chip) as board:
         job = Job(name, config, None, file, show)
-        job.flash(board.port, BAUD, dry_run=False, erase=False, monitor=False)
+        job.flash(board.port, BAUD)
         with connect(board.port, BAUD, show) as found:
             image = directory / "board.img"
             image.write_bytes(_read(found, board.data, start, FLASH_BYTES - start))

@@ -38,6 +38,10 @@ PortOption = Annotated[
     typer.Option(metavar="PORT", help="Serial port; default: the one that a board is plugged in at."),
 ]
 BaudOption = Annotated[int, typer.Option(min=9600, help="Rate at which flash is written and read.")]
+NoStubOption = Annotated[
+    bool,
+    typer.Option("--no-stub", help="Use the chip's own loader only: slow, where the other does not run."),
+]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE")]
 
 
@@ -76,6 +80,7 @@ def flash(
         typer.Option(metavar="FILE", help="Write the file system's image to a file, not to a board."),
     ] = None,
     erase: Annotated[bool, typer.Option("--erase", help="Erase the whole flash first.")] = False,
+    no_stub: NoStubOption = False,
     monitor: Annotated[bool, typer.Option("--monitor", help="Then show what the board says.")] = False,
 ) -> None:
     """Put MicroPython, the application, configuration, keys and certificates onto a board."""
@@ -87,27 +92,29 @@ def flash(
     if image_only is not None:
         job.write_image(image_only)
     else:
-        job.flash(port, baud, dry_run=dry_run, erase=erase, monitor=monitor)
+        job.flash(port, baud, dry_run=dry_run, erase=erase, stub=not no_stub, monitor=monitor)
 
 
 @app.command("backup")
-def save(file: FileArgument, port: PortOption = None, baud: BaudOption = 460_800) -> None:
+def save(
+    file: FileArgument, port: PortOption = None, baud: BaudOption = 460_800, no_stub: NoStubOption = False
+) -> None:
     """Save a board's whole flash, with its keys and with readings that were not sent yet."""
     show = Show()
-    with connect(ports.find(port), baud, show) as board:
+    with connect(ports.find(port), baud, show, not no_stub) as board:
         about = backup.save(board, file)
-        board.restart()
     show.say(f"{file}: the flash of an {about.chip}, with every key on it: guard it as you would the board")
 
 
 @app.command()
-def restore(file: FileArgument, port: PortOption = None, baud: BaudOption = 460_800) -> None:
+def restore(
+    file: FileArgument, port: PortOption = None, baud: BaudOption = 460_800, no_stub: NoStubOption = False
+) -> None:
     """Write a saved flash to the board it is from, or to another of its kind."""
     show = Show()
     about, data = backup.load(file)
-    with connect(ports.find(port), baud, show) as board:
+    with connect(ports.find(port), baud, show, not no_stub) as board:
         backup.restore(board, about, data)
-        board.restart()
     show.say("The board is as it was when it was saved")
 
 

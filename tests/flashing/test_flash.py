@@ -42,12 +42,10 @@ class Desk:
     def said(self) -> str:
         return self._said.getvalue()
 
-    def flash(
-        self, board: MockBoard, name: str = "dabbler", *, dry_run: bool = False, erase: bool = False
-    ) -> None:
+    def flash(self, board: MockBoard, name: str = "dabbler", **options: bool) -> None:
         show = Show(Console(file=self._said, width=200))
         job = Job(name, self._configuration, None, self._firmware_file, show, build=lambda: self._application)
-        job.flash(board.port, 460800, dry_run=dry_run, erase=erase, monitor=False)
+        job.flash(board.port, 460800, **options)
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +170,13 @@ def test_with_erase_nothing_of_a_former_owner_is_left(board: MockBoard, desk: De
     board.data[FILE_SYSTEM + 8 : FILE_SYSTEM + 16] = b"littlefs"
     board.data[0x3FF000:0x3FF010] = b"his secret key.."
     desk.flash(board, erase=True)
+    assert b"his secret key.." not in board.data
+
+
+def test_with_nothing_but_the_chips_own_loader(board: MockBoard, desk: Desk) -> None:
+    board.data[0x3FF000:0x3FF010] = b"his secret key.."
+    desk.flash(board, stub=False)
+    assert "/config/board.json" in image.read(bytes(board.data[FILE_SYSTEM:]))
     assert b"his secret key.." not in board.data
 
 
@@ -320,7 +325,7 @@ def test_a_frozen_application_is_not_put_there_again(
 ) -> None:
     show = Show(Console(file=io.StringIO()))
     job = Job("dabbler", configuration, None, firmware_file, show, frozen=True)
-    job.flash(board.port, 460800, dry_run=False, erase=False, monitor=False)
+    job.flash(board.port, 460800)
     files = image.read(bytes(board.data[FILE_SYSTEM:]))
     assert "/config/board.json" in files
     assert not [name for name in files if not name.startswith("/config/")]

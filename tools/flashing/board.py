@@ -30,30 +30,45 @@ class Board:
         self.flash_bytes = flash_size_bytes(cmds.detect_flash_size(esp)) or 0
 
     def erase(self) -> None:
+        if not self._esp.IS_STUB:
+            self.write(0, b"\xff" * self.flash_bytes, "nothing over the whole flash")
+            return
         with self._step("Erasing the whole flash"):
             self._esp.erase_flash()
 
     def erase_region(self, offset: int, size: int, what: str) -> None:
+        if not self._esp.IS_STUB:
+            self.write(offset, b"\xff" * size, f"nothing {what}")
+            return
         with self._step(f"Erasing {what}"):
             self._esp.erase_region(offset, size)
 
     def write(self, offset: int, data: bytes, what: str) -> None:
         with self._step(f"Writing {what}"):
-            cmds.write_flash(self._esp, [(offset, data)], flash_size="keep")
+            cmds.write_flash(self._esp, [(offset, data)], flash_size="keep", compress=True)
 
     def verify(self, offset: int, data: bytes, what: str) -> None:
         """Have the chip read its flash and compare checksums; raises FlashError when they differ."""
         with self._step(f"Verifying {what}"):
-            digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
-            if self._esp.flash_md5sum(offset, len(data)) != digest:
-                raise FlashError(f"{what} is not in flash as it was written; is the flash worn out?")
+            same = self._holds(offset, data)
+        if not same:
+            raise FlashError(f"{what} is not in flash as it was written; is the flash worn out?")
+
+    def is_blank(self, offset: int, size: int) -> bool:
+        with self._step("Looking what is on the board"):
+            return self._holds(offset, b"\xff" * size)
+
+    def _holds(self, offset: int, data: bytes) -> bool:
+        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        return bool(self._esp.flash_md5sum(offset, len(data)) == digest)
 
     def read(self, offset: int, size: int, what: str) -> bytes:
         with self._step(f"Reading {what}"):
             return bytes(cmds.read_flash(self._esp, offset, size, flash_size="keep"))
 
     def restart(self) -> None:
-        with self._step("Restarting the board"):
+        """Whatever it runs now; one that was unplugged starts when it is plugged in."""
+        with contextlib.suppress(FatalError, serial.SerialException, OSError):
             cmds.reset_chip(self._esp, "hard-reset")
 
     @contextlib.contextmanager
@@ -66,31 +81,35 @@ class Board:
 
 
 @contextlib.contextmanager
-def connect(port: str, baud: int, show: Show, attempts: int = _ATTEMPTS) -> Iterator[Board]:
-    """The board on this port, with esptool's own program in its memory, which makes flashing fast.
+def connect(port: str, baud: int, show: Show, stub: bool = True) -> Iterator[Board]:
+    """The board on this port; `stub`: with esptool's own program in its memory, which makes flashing fast.
 
-    Raises NoBoard when the port can't be opened or nobody answers.
+    Raises NoBoard when the port can't be opened or nobody answers. Afterwards the board is started again.
     """
     line = open_port(port, _ROM_BAUD)
     try:
         show.install()
         try:
             with show.step(f"Connecting to the board on {port}"):
-                board = Board(_start(line, baud, attempts), show)
+                board = Board(_start(line, baud, stub), show)
         except (FatalError, serial.SerialException, OSError) as error:
             raise NoBoard(
                 f"{port}: no ESP32 answers ({_first_line(error)}). Hold BOOT (on a module: GPIO 0 to ground) "
                 "while it is plugged in or reset, and see that nothing else is connected to its RX and TX; "
                 "a lower --baud helps with long cables"
             ) from None
-        yield board
+        try:
+            yield board
+        finally:
+            board.restart()
     finally:
         line.close()
 
 
-def _start(line: Any, baud: int, attempts: int) -> Any:
-    rom = cmds.detect_chip(line, _ROM_BAUD, connect_attempts=attempts)
-    esp = cmds.run_stub(rom)
+def _start(line: Any, baud: int, stub: bool) -> Any:
+    esp = cmds.detect_chip(line, _ROM_BAUD, connect_attempts=_ATTEMPTS)
+    if stub:
+        esp = cmds.run_stub(esp)
     if baud != _ROM_BAUD:
         esp.change_baud(baud)
     cmds.attach_flash(esp)

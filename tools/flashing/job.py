@@ -54,12 +54,21 @@ class Job:
                 self.show.say(f"{file}: {region.what}, to be written at 0x{region.place.offset:x}")
         self.show.sizes("", made.rows)
 
-    def flash(self, port: str | None, baud: int, *, dry_run: bool, erase: bool, monitor: bool) -> None:
+    def flash(
+        self,
+        port: str | None,
+        baud: int,
+        *,
+        dry_run: bool = False,
+        erase: bool = False,
+        stub: bool = True,
+        monitor: bool = False,
+    ) -> None:
         file = self._firmware_file or fetch.fetch(self.profile.chip, fetch.cache())
         found = firmware.read(file, self.profile.chip)
         made = self._plan(self.profile.flash_bytes, found)
         port = ports.find(port)
-        with connect(port, baud, self.show) as board:
+        with connect(port, baud, self.show, stub) as board:
             self.show.say(f"  {board.chip} with {board.flash_bytes >> 20} MB of flash, {board.mac}")
             work.examine(board, self.profile, found)
             if board.flash_bytes != self.profile.flash_bytes:
@@ -73,7 +82,6 @@ class Job:
             self.show.sizes("", made.rows)
             if not dry_run:
                 work.write(board, made, found, erase)
-            board.restart()
         if dry_run:
             self.show.say("This was a dry run: nothing was written")
             return

@@ -39,6 +39,8 @@ def examine(board: Board, profile: Profile, firmware: Firmware) -> None:
 def keeps_something(board: Board, plan: Plan) -> bool:
     """Whether a file system lies where the new one is to go."""
     start = plan.file_system.place.offset
+    if board.is_blank(start, 2 * BLOCK):
+        return False
     return image.is_file_system(board.read(start, 2 * BLOCK, "what is on the board"))
 
 
