@@ -15,6 +15,8 @@ PASSWORD = b"the unique key of it"
 SPRING = ("2024-02-28T12:00:00+00:00", "2024-04-03T12:20:30+00:00")
 # Summer time ends on the 27th of October: an hour comes twice.
 AUTUMN = ("2024-10-25T12:00:00+00:00", "2024-11-02T12:20:30+00:00")
+# The same as in spring, and what is left of it after a wild night is little: for whom reading takes long.
+NIGHT = (SPRING[0], "2024-04-02T04:20:30+00:00")
 
 # When, what happens, and with what.
 _SPRING_LIFE = (
@@ -41,6 +43,21 @@ _SPRING_LIFE = (
     ("04-03T06:30", "lose_device", 1),
     ("04-03T08:30", "find_device", 1),
     ("04-03T09:00", "move_clock", -63),
+)
+_NIGHT_LIFE = (
+    *(happening for happening in _SPRING_LIFE[1:] if happening[0] < "04-01T20"),
+    ("04-01T20:30", "clear_device_alarms", 1),
+    ("04-01T21:00", "set_alarm", "magnetic tamper"),
+    ("04-01T21:10", "clear_alarm", "magnetic tamper"),
+    ("04-01T21:20", "self_read"),
+    ("04-01T21:30", "set_alarm", "cover removed"),
+    ("04-01T23:30", "configure_profile", 4, 3),
+    ("04-02T00:10", "move_clock", 7260),
+    ("04-02T00:45", "cut_power", 600),
+    ("04-02T01:50", "move_clock", -7200),
+    ("04-02T02:20", "lose_device", 1),
+    ("04-02T03:40", "find_device", 1),
+    ("04-02T03:45", "set_device_status", 0, 4),
 )
 _AUTUMN_LIFE = (
     ("10-26T06:00", "flood"),
@@ -72,16 +89,17 @@ _LATER = (
     (16_000, "reset_demands"),
 )
 _LATER_MS = 19_000_000
+_LIVES = {SPRING: _SPRING_LIFE, AUTUMN: _AUTUMN_LIFE, NIGHT: _NIGHT_LIFE}
 # Load profiles with end readings, scalars and divisors.
 WITH_EXTRAS = ("3.50", "4.30")
 
 
 class World:
-    """A virtual meter after its eventful weeks; `later` lets hours pass. Its load profile goes back `blocks`
-    days at most."""
+    """A virtual meter after its eventful weeks; `later` lets hours pass."""
 
-    def __init__(self, firmware, season, security, options, blocks=5):
+    def __init__(self, firmware, season, security, options):
         begin, now = (int(datetime.fromisoformat(text).timestamp()) * 1000 for text in season)
+        blocks = 3 if season is NIGHT else 5
         self.ms = 0
         g = generation(firmware, **options)
         self.meter = VirtualMeter(
@@ -90,7 +108,7 @@ class World:
             firmware=g,
             start_ms=begin,
             solar_peak_w=4000,
-            profile=standard(sets_of(g), 0 if season is SPRING else 1, blocks=blocks),
+            profile=standard(sets_of(g), 1 if season is AUTUMN else 0, blocks=blocks),
             life=list(_happenings(season, firmware in WITH_EXTRAS, blocks)),
             monotonic=lambda: self.ms,
             optical_keys=OpticalKeys(PASSWORD, None, None),
@@ -114,7 +132,7 @@ class World:
 
 def _happenings(season, extras, blocks):
     """`extras`: the load profile has end readings, scalars and divisors."""
-    life = _SPRING_LIFE if season is SPRING else _AUTUMN_LIFE
+    life = _LIVES[season]
     for day, name, *arguments in life:
         at = int(datetime.fromisoformat("2024-%s:00+00:00" % day).timestamp()) * 1000
         if name == "flood":  # more events than a log holds

@@ -116,14 +116,17 @@ def _whose(row: Row, known: dict[bytes, tuple]) -> tuple:
 
 def settle(found: dict[int, list], wanted: dict[int, list], expected: Expected, began_s: int, ended_s: int):
     """Puts the times of reading, which the truth can't know, to those of `expected`, once they have proven
-    to lie within the run; what is wanted of the clock becomes what it had to say when it was read."""
+    to lie within the run. A clock's is that for which its drift is true, and lies before the reading's end;
+    what is wanted of it becomes what it had to say then."""
     for entries in found.values():
         for place, (whose, time, *rest) in enumerate(entries):
             if whose[0] in READ_NOW:
                 assert began_s <= time <= ended_s, (whose, time, began_s, ended_s)
                 if whose[0] != "clock":
                     entries[place] = (whose, expected.host_ms // 1000, *rest)
-    for _, _, _, values, _ in found[model.CLOCK]:
-        meter_ms = 1000 * int(datetime.fromisoformat(expected.told["clock"]).timestamp()) + 500
+    meter_ms = 1000 * int(datetime.fromisoformat(expected.told["clock"]).timestamp()) + 500
+    for place, (whose, time, ahead, values, faults) in enumerate(found[model.CLOCK]):
         host_ms = meter_ms - values["OSGP_clock_drift"][0]
+        assert began_s <= host_ms // 1000 <= time, (time, host_ms)
+        found[model.CLOCK][place] = (whose, host_ms // 1000, ahead, values, faults)
         wanted[model.CLOCK] = Expected(expected.told, host_ms, expected.marks).clock()

@@ -8,7 +8,6 @@ in its outbox.
 import asyncio
 import json
 import os
-import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,10 +17,11 @@ import pytest
 from gateway.simulator.listen import pty_line
 from gateway.transmission import model
 from tests.board import CREDENTIAL, board_process, board_settings, cloud, secret
-from tests.eventful_meter import PASSWORD, SPRING, World
+from tests.eventful_meter import PASSWORD, NIGHT, World
 from tests.expected_readings import Expected
 from tests.judged_kinds import Judge, eventful, marks_of, same
 from tests.mep_fakes import KEY
+from tests.resting import interrupted
 from tests.stored_readings import Stored, settle
 
 # More than live values take: a reader with its tables and values comes on top, one at a time.
@@ -55,9 +55,7 @@ async def all_stored(stored: Stored, wanted: dict[int, list], child: asyncio.sub
         if child.returncode is not None:
             break
         await asyncio.sleep(0.2)
-    if child.returncode is None:
-        child.send_signal(signal.SIGINT)
-    output, errors = await child.communicate()
+    output, errors = await interrupted(child)
     pytest.fail(
         f"ended with {child.returncode}; stored {counts} of {sizes}\n"
         f"{output.decode()[-2000:]}{errors.decode()[-4000:]}"
@@ -72,7 +70,7 @@ async def test_every_kind_equals_the_truth(
     secrets = (("meter.key", KEY), ("meter.password", PASSWORD), ("credential", CREDENTIAL.encode()))
     for name, text in secrets:
         secret(tmp_path / name, text.decode())
-    world = World(firmware, SPRING, "rc4", {}, blocks=3)
+    world = World(firmware, NIGHT, "rc4", {})
     channel = world.meter.optical if optical else world.meter.ports[0]
     judge = Judge(world.meter.run_ms)
     stored = Stored(tmp_path / "readings.db", world.truth())
@@ -102,8 +100,7 @@ async def test_every_kind_equals_the_truth(
             clock = Clock(world)
             async with board_process(application.image, HEAP, file, clock.environment) as board:
                 await all_stored(stored, wanted, board)
-                board.send_signal(signal.SIGINT)
-                output, errors = await asyncio.wait_for(board.communicate(), 60)
+                output, errors = await interrupted(board)
             assert board.returncode == 0, errors.decode()
             assert "MemoryError" not in errors.decode()
             alive += [json.loads(line)["heapBytes"] for line in output.decode().splitlines()]
@@ -115,7 +112,7 @@ async def test_every_kind_equals_the_truth(
                 seen.update(marks_of(entries))
             world.later()
     stored.check()
-    assert seen >= eventful(firmware, SPRING), eventful(firmware, SPRING) - seen
+    assert seen >= eventful(firmware, NIGHT), eventful(firmware, NIGHT) - seen
     figures(
         f"MicroPython, every kind, {protocol}, -X heapsize={HEAP}: up to {max(alive):,} bytes alive\n"
         + ", ".join(f"{count} {name}" for name, count in compared.items())
