@@ -1,8 +1,8 @@
 """Ends a MicroPython process of the unix port with Ctrl-C's signal, without harm.
 
-The port raises KeyboardInterrupt wherever the signal finds it, within an allocation or a collection, too; what
-it was changing stays half changed, and what runs afterwards may crash. A process that sleeps waits for events
-and changes nothing.
+The port raises KeyboardInterrupt wherever the signal finds it, within an allocation or a collection as well;
+what it was changing stays half changed, and what runs afterwards may crash. A process that sleeps waits for
+events and changes nothing.
 """
 
 import asyncio

@@ -17,7 +17,7 @@ import pytest
 from gateway.simulator.listen import pty_line
 from gateway.transmission import model
 from tests.board import CREDENTIAL, board_process, board_settings, cloud, secret
-from tests.eventful_meter import PASSWORD, NIGHT, World
+from tests.eventful_meter import NIGHT, PASSWORD, World
 from tests.expected_readings import Expected
 from tests.judged_kinds import Judge, eventful, marks_of, same
 from tests.mep_fakes import KEY
