@@ -20,7 +20,7 @@ STOCK = (
 WITH_ROMFS = (
     *STOCK[:2],
     ("factory", APP, 0x00, 0x10000, 0x1D0000),
-    ("romfs", DATA, 0x8F, 0x1E0000, 0xA0000),
+    ("romfs", DATA, 0x8F, 0x1E0000, 0x100000),
 )
 _IMAGES = {"esp32": ESP32FirmwareImage, "esp32c3": ESP32C3FirmwareImage}
 _MB = {2: 1, 4: 2, 8: 3, 16: 4}

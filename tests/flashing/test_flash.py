@@ -279,7 +279,7 @@ def test_an_image_that_runs_in_place(
     file.write_bytes(firmware(partitions=WITH_ROMFS))
     Desk(configuration, file, small).flash(board)
     assert board.data[0x1E0000 : 0x1E0000 + len(small.image)] == small.image
-    files = image.read(bytes(board.data[0x280000:]))
+    files = image.read(bytes(board.data[0x2E0000:]))
     record = json.loads(files["/app/a.slot"][8:])
     assert record["size"] == len(small.image)
     assert not [name for name in files if name.startswith("/app/a/")]
