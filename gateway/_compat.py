@@ -47,10 +47,11 @@ if MICROPYTHON:
         sys.print_exception(error, text)  # type: ignore[attr-defined]
         return text.getvalue()
 
-    def forget(package: str) -> None:
-        """Drop the modules of a package, whose memory is needed; they are imported again when needed."""
+    def forget(package: str, only: "str | None" = None) -> None:
+        """Drop the modules of a package (or only one), whose memory is needed; they are imported again when
+        needed."""
         parent = sys.modules.get(package)
-        for leaf in dir(parent) if parent else ():
+        for leaf in (only,) if only else dir(parent) if parent else ():
             if sys.modules.pop(package + "." + leaf, None):
                 delattr(parent, leaf)
 
@@ -88,8 +89,8 @@ else:
         """Bits of the absolute value, 0 for 0."""
         return value.bit_length()
 
-    def forget(package: str) -> None:
-        """On a board: drop the modules of a package, whose memory is needed."""
+    def forget(package: str, only: "str | None" = None) -> None:
+        """On a board: drop the modules of a package, or one of them, whose memory is needed."""
 
     def fsync(file: "Any") -> None:
         """What was written to an open file is durable from here on."""

@@ -302,7 +302,7 @@ class Sections:
         if values["outbox_dir"] and 0 < values["outbox_bytes"] < _LEAST_DIR_BYTES:
             problems.add("outbox_bytes", "in a directory, takes at least %d" % _LEAST_DIR_BYTES)
         profile = self.profile = problems.of(Profile, values["board"])
-        line = None if profile is None else Line(profile)
+        line: Any = None if profile is None else Line(profile)
         self.open_meter = make_opener(values, line, path, log, problems)
         self.sync_ms = _SYNC_MS if values["outbox_dir"] else SYNC_MS
         self.intervals_ms = intervals_of(values["schedule"], problems)
@@ -364,12 +364,12 @@ def make(log: "Log", working: bool = True, path: str = PATH) -> "tuple[Gateway |
     """The gateway as it is configured (None unless it is to be `working`), and the rest of the configuration.
     Raises ConfigurationError."""
     problems = Problems()
-    sections = Sections(load(path), path, log, problems)
+    sections: Any = Sections(load(path), path, log, problems)
     values = sections.values
     if not working:
         problems.tell()
         return None, sections
-    outbox = None if problems.found else problems.of(make_outbox, values, log)
+    outbox: Any = None if problems.found else problems.of(make_outbox, values, log)
     problems.tell()
     meter = MeterSettings(
         values["name"],
@@ -396,6 +396,10 @@ def make(log: "Log", working: bool = True, path: str = PATH) -> "tuple[Gateway |
         from command_config import make_commands
 
         gateway.take(make_commands(sections.commands, values["name"], outbox, log))
+    if values["home_assistant"]:
+        from gateway.core.home_assistant import HomeAssistant
+
+        HomeAssistant(gateway, values["home_assistant"])
     return gateway, sections
 
 

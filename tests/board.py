@@ -88,15 +88,28 @@ def lay_out(settings: Path) -> tuple[Path, dict[str, str]]:
     }
 
 
-def board_process(
+@contextlib.asynccontextmanager
+async def board_process(
     image: Path, heap: str, settings: Path, environment: dict[str, str] | None = None
-) -> contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]:
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """The application from its image, as a board runs it from its flash. Beside it lies that of the stand-ins
-    for hardware, as the fixture `application` builds it."""
+    for hardware, as the fixture `application` builds it. SIGINT becomes Ctrl-C on the board's console."""
     root, world = lay_out(settings)
     images = f"{image},{image.with_name('hardware.romfs')}"
     command = (sys.executable, str(ROOT / "tools/run_from_rom.py"), images, "firmware")
-    return process(*command, "-X", f"heapsize={heap}", cwd=root, environment=world | (environment or {}))
+    async with process(
+        *command, "-X", f"heapsize={heap}", cwd=root, environment=world | (environment or {})
+    ) as board:
+        kill = board.send_signal
+
+        def send_signal(number: int) -> None:
+            if number == signal.SIGINT:
+                Path(world["OSGP_BOARD"], "interrupt").touch()
+            else:
+                kill(number)
+
+        board.send_signal = send_signal  # type: ignore[method-assign]
+        yield board
 
 
 def secret(file: Path, text: str) -> Path:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .concentrator import Concentrator
     from .meter_settings import MeterSettings
     from .outbox import Outbox
-    from .supervisor import Log
+    from .supervisor import Log, Work
 
 # How long what is left in the outbox may take to go when the gateway ends. With 2 s for the meters' sessions
 # (meter_task) and 1 s for the broker's it has ended within 5 s, whatever hangs.
@@ -71,6 +71,7 @@ class Gateway:
         self.broker_worker = Worker("broker", self.sender.run, log)
         self._storage = Worker("outbox", self._store, log, self._show_own)
         self._about: dict[str, Any] = {}
+        self._others: list[Worker] = []
         self.commands: Commands | None = None
         self._concentrator: Concentrator | None = None
         outbox.on_append = self._appended
@@ -85,6 +86,10 @@ class Gateway:
         self.commands = commands
         commands.serve(self.sender, self.meters)
 
+    def also(self, name: str, work: "Work") -> None:
+        """Run this, too, from the start on; before `run`."""
+        self._others.append(Worker(name, work, self._log))
+
     def tell(self, about: "dict[str, Any]") -> None:
         """What else its own status on the broker says from now on."""
         self._about = about
@@ -94,7 +99,9 @@ class Gateway:
         """Until cancelled; then ends the meters' sessions, sends what is left in the outbox if that goes
         fast, syncs it, and leaves the broker."""
         self._show_own()
-        others = [asyncio.create_task(worker.run()) for worker in (self.broker_worker, self._storage)]
+        others = [
+            asyncio.create_task(worker.run()) for worker in [self.broker_worker, self._storage] + self._others
+        ]
         if self.commands is not None:
             others.append(asyncio.create_task(Worker("commands", self.commands.run, self._log).run()))
         try:

@@ -41,8 +41,9 @@ class Sender:
     `key`: of the hop (gateway.transmission.custody.hop_key), None where the broker's acknowledgement is all
     the custody there is. `window`: how many messages may wait for that acknowledgement at a time.
     `on_rewind`: see custody.Sender. Status messages are best effort: the newest of each topic is published,
-    retained, on each connection and when it changes. `own_status`: the topic of the gateway's own.
-    `published` counts frames that the broker took; `passing` is what `pass_on` was given and waits.
+    retained, on each connection and when it changes. `own_status`: the topic of the gateway's own;
+    `concentrator`: its id in topics, None for an adapter. `published` counts frames that the broker took;
+    `passing` is what `pass_on` was given and waits.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Sender:
         self._receipts = key is not None
         self._outbox = outbox
         self._broker = broker
-        self._concentrator = None if adapter else name
+        self.concentrator = None if adapter else name
         self.own_status = topics.adapter_status(name) if adapter else topics.gateway_status(name)
         self._window = window
         self._on_the_way = 0
@@ -123,7 +124,7 @@ class Sender:
         }
 
     def _topic(self, meter: bytes, specific: str) -> str:
-        return topics.topic(meter, specific, self._concentrator)
+        return topics.topic(meter, specific, self.concentrator)
 
     async def run(self, worker: "Worker") -> None:
         """One connection; what ends it is raised, for the supervisor to wait it out."""
