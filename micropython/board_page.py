@@ -5,11 +5,10 @@ Loaded while somebody looks, and forgotten afterwards (page.py).
 
 import asyncio
 import json
+import sys
 from binascii import a2b_base64
 
-import board_config
 import slots
-from secret_file import read_secret
 
 from gateway._compat import TYPE_CHECKING, const
 from gateway.clock import sleep_ms
@@ -74,13 +73,21 @@ class BoardPage(PageApplication):
         return [line for line in lines if line[0] > after]
 
     def settings(self) -> "tuple[dict[str, Any], list[str]]":
+        import board_config
+
         settings = board_config.load() if board_config.exists() else {}
+        forget_configuration()
         return settings, [name for name in _SECRETS if _at(settings, name)]
 
     def save(self, settings: "dict[str, Any]", secrets: "dict[str, str]") -> None:
         if not settings.get("outbox_dir"):
             settings["outbox_dir"] = _OUTBOX
-        board_config.write(settings, contents(secrets))
+        import board_config
+
+        try:
+            board_config.write(settings, contents(secrets))
+        finally:
+            forget_configuration()
 
     async def scan(self) -> "list[dict[str, Any]]":
         import network
@@ -110,7 +117,10 @@ class BoardPage(PageApplication):
             raise GatewayError("the meter is being read already; the page shows how that goes")
         from meter_trial import try_meter
 
-        return await try_meter(settings, contents(secrets))
+        try:
+            return await try_meter(settings, contents(secrets))
+        finally:
+            forget_configuration()
 
     def update(self, size: int) -> None:
         from ota import Update
@@ -140,6 +150,12 @@ class BoardPage(PageApplication):
     async def _restart(self) -> None:
         await sleep_ms(_RESTART_MS)
         self._application.restart("asked for on the page")
+
+
+def forget_configuration() -> None:
+    """As large as all the rest of the page, and needed for a moment only."""
+    for name in ("board_config", "config_writer", "board_profile", "mep_config", "optical_config"):
+        sys.modules.pop(name, None)
 
 
 def _at(settings: "dict[str, Any]", name: str) -> "Any":
@@ -172,6 +188,8 @@ def verifier_of(text: "str | bytes") -> "tuple[bytes, int, bytes, bytes]":
 
 def load(application: "Application", live: "Live", password_file: str) -> Api:
     """For Page, while the gateway runs. Raises ConfigurationError."""
+    from secret_file import read_secret
+
     verifier = verifier_of(read_secret(password_file, "page's password"))
-    name = "" if application.gateway is None else application.gateway.name
+    name = "osgp-gateway" if application.gateway is None else application.gateway.name
     return Api(BoardPage(application, name, live), Login(verifier))

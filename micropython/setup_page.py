@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _OPEN = const(0)
 _WPA2 = const(3)
 PROFILE = "config/profile.json"
-PORTS = (80, 53)
 _LONGEST = const(512)
 _POLL_MS = const(50)
 # Nobody came: whoever held the button has gone, and the meter is to be read again.
@@ -48,7 +47,8 @@ async def set_up(application: "Application") -> None:
     name = "osgp-gateway-%s" % bytes(machine.unique_id()[-2:]).hex()
     point: Any = network.WLAN(network.AP_IF)
     point.active(True)
-    password = _password()
+    said = _profile()
+    password = said.get("password", "")
     if password:
         point.config(ssid=name, key=password, security=_WPA2)
     else:
@@ -68,8 +68,9 @@ async def set_up(application: "Application") -> None:
 
     held = application.reset == BUTTON
     application.log("info", "set-up: join the Wi-Fi %s and open http://%s/" % (name, address))
-    page = Page(load, PORTS[0], application.log)
-    tasks = [asyncio.create_task(page.run()), asyncio.create_task(_names(address))]
+    page = Page(load, said.get("port", 80), application.log)
+    names = _names(address, said.get("dns_port", 53))
+    tasks = [asyncio.create_task(page.run()), asyncio.create_task(names)]
     try:
         while True:
             await sleep_ms(1000)
@@ -90,23 +91,23 @@ async def set_up(application: "Application") -> None:
             sys.modules.pop(module, None)
 
 
-def _password() -> str:
-    """Of the access point, as it was flashed; "" for none."""
+def _profile() -> "dict[str, Any]":
+    """What was flashed for set-up: "password" of the access point, "port" and "dns_port"."""
     try:
         with open(PROFILE) as file:
-            return str(json.load(file).get("setup_password", ""))
+            return json.load(file).get("setup", {})  # type: ignore[no-any-return]
     except (OSError, ValueError):
-        return ""
+        return {}
 
 
-async def _names(address: str) -> None:
+async def _names(address: str, port: int) -> None:
     from gateway.web.dns import answer
 
     own = bytes([int(part) for part in address.split(".")])
     names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         names.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        names.bind(socket.getaddrinfo("0.0.0.0", PORTS[1])[0][-1])  # noqa: S104 - its own access point
+        names.bind(socket.getaddrinfo("0.0.0.0", port)[0][-1])  # noqa: S104 - its own access point
         names.setblocking(False)
         while True:
             try:
