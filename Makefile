@@ -72,7 +72,7 @@ firmware: $(VENV)/.test
 		$(if $(FIRMWARE),--firmware '$(FIRMWARE)') --image-only build/board.img
 
 test-firmware: $(VENV)/.test
-	$(BIN)/python -m pytest --timeout 600 tests/image/whole_way.py tests/flashing
+	$(BIN)/python -m pytest --timeout 600 $(wildcard tests/image/*.py) tests/flashing
 
 power-cuts: $(VENV)/.test
 	PYTHONPATH=tools:micropython $(BIN)/python -m tests.firmware.power_cuts --seed $(SEED) --cuts $(CUTS)

@@ -1,8 +1,10 @@
 """A board as tools/flash.py leaves it: flashed into a mock of its boot loader, and read back."""
 
+import functools
 import io
 from pathlib import Path
 
+from flashing import application
 from flashing.board import connect
 from flashing.job import Job
 from flashing.show import Show
@@ -25,6 +27,10 @@ class FlashedBoard:
         self.said = said
 
 
+# Compiling takes long, and gives all boards of a run the same.
+_built = functools.cache(application.build)
+
+
 def flashed_board(
     directory: Path,
     config: Path | None,
@@ -40,7 +46,7 @@ def flashed_board(
     show = Show(Console(file=said, width=200))
     start = max(place + size for _, _, _, place, size in partitions)
     with mock_board(chip) as board:
-        job = Job(name, config, None, file, show)
+        job = Job(name, config, None, file, show, build=_built)
         job.flash(board.port, BAUD)
         with connect(board.port, BAUD, show) as found:
             image = directory / "board.img"

@@ -329,3 +329,21 @@ def test_a_frozen_application_is_not_put_there_again(
     files = image.read(bytes(board.data[FILE_SYSTEM:]))
     assert "/config/board.json" in files
     assert not [name for name in files if not name.startswith("/config/")]
+
+
+def test_an_image_for_no_board_in_particular(configuration: Path, small: Application, tmp_path: Path) -> None:
+    """Only its owner may read it; without a firmware file it is for MicroPython's own partitions."""
+    said = io.StringIO()
+    show = Show(Console(file=said, width=200))
+    out = tmp_path / "board.img"
+    Job("generic-esp32", configuration, None, None, show, build=lambda: small).write_image(out)
+    assert out.stat().st_size == 0x200000
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert "/config/board.json" in image.read(out.read_bytes())
+    assert "board.img: the file system, to be written at 0x200000" in said.getvalue()
+    file = tmp_path / "firmware.bin"
+    file.write_bytes(firmware(partitions=WITH_ROMFS))
+    Job("generic-esp32", None, None, file, show, build=lambda: small).write_image(out)
+    assert (tmp_path / "board.romfs").read_bytes().startswith(small.image)
+    assert "/config/board.json" not in image.read(out.read_bytes())
+    assert "at 0x1e0000" in said.getvalue()
