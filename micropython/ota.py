@@ -136,7 +136,8 @@ class Update:
             )
         places = self._slots
         runs = places.record(places.running())
-        self.unneeded = runs is not None and runs["image"] == head.digest
+        if runs is not None:
+            self.unneeded = (runs["version"], runs["image"]) == (head.version, head.digest)
         floor = places.state["version"]
         if floor and slots.number(head.version) < slots.number(floor) and not self._lower:
             raise UpdateError(
