@@ -12,14 +12,18 @@ def text(made: Plan) -> str:
     lines.append(f"- Meter: {line(profile)}{_enable(made)}.")
     if settings is None or "wifi" not in settings.values:
         lines.append(
-            "- Wi-Fi: the board opens an access point of its own; join it with a phone and follow the page "
-            "that comes up."
+            "- Wi-Fi: the board opens an access point of its own, osgp-gateway-...; join it with a phone and "
+            "follow the page that comes up."
         )
     else:
         wifi = settings.values["wifi"]
         where = wifi.get("address") or wifi["hostname"]
         page = f"; its page is at http://{where}/" if "page.password_file" in settings.secrets else ""
         lines.append(f"- Wi-Fi: it joins {wifi['ssid']!r} as {where}{page}.")
+    lines.append(
+        f"- Set-up, whenever its button is held: the access point's password is {profile.password}, and is "
+        "shown this once. Write it onto the board."
+    )
     if settings is not None:
         broker = settings.values["broker"]
         lines.append(

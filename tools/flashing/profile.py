@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -22,11 +23,15 @@ _GPIO = {
 }
 _INPUT_ONLY = {"esp32": frozenset(range(34, 40)), "esp32c3": frozenset[int]()}
 _INPUTS = ("rx", "button")
+# Of a password that is typed on a phone: nothing that looks like something else.
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+_PASSWORD = 10
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A board: `pins` by use as {"pin": GPIO, "active": level}, the level where there is one."""
+    """A board: `pins` by use as {"pin": GPIO, "active": level}, the level where there is one. `password`: of
+    its access point while it is set up, another one for each board."""
 
     name: str
     title: str
@@ -35,6 +40,7 @@ class Profile:
     uart: int
     pins: Mapping[str, Mapping[str, int]]
     note: str = field(default="")
+    password: str = field(default="", repr=False)
 
     @property
     def flash_bytes(self) -> int:
@@ -53,7 +59,9 @@ class Profile:
             if use not in NEEDED:
                 pin["active"] = pins.get(use, {}).get("active", 1) if level is None else level
             pins[use] = pin
-        changed = Profile(self.name, self.title, self.chip, self.flash_mb, self.uart, pins, self.note)
+        changed = Profile(
+            self.name, self.title, self.chip, self.flash_mb, self.uart, pins, self.note, self.password
+        )
         problems = changed.problems()
         if problems:
             raise ConfigurationError("\n".join(problems))
@@ -85,6 +93,7 @@ class Profile:
                 "flash_mb": self.flash_mb,
                 "uart": self.uart,
                 "pins": {use: dict(pin) for use, pin in self.pins.items()},
+                "setup": {"password": self.password},
             }
         ).encode()
 
@@ -98,4 +107,4 @@ def load(name: str) -> Profile:
     if name not in names():
         raise ConfigurationError(f"there is no board {name!r}; known are {', '.join(names())}")
     values = json.loads((DIRECTORY / f"{name}.json").read_text(encoding="utf-8"))
-    return Profile(**values)
+    return Profile(**values, password="".join(secrets.choice(_LETTERS) for _ in range(_PASSWORD)))
