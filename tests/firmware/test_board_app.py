@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import struct
+import subprocess
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from gateway.simulator.meter import VirtualMeter
 from tests.board import KEY, Application
 from tests.board_hardware.board import Board
 from tests.brokers import free_port
+from tests.interpreter import ROOT, micropython
 from tests.mosquitto import Mosquitto
 from tests.patience import PATIENCE_S
 
@@ -196,3 +198,28 @@ async def test_a_program_that_stands_still_is_reset(application: Application, tm
     async with board:
         await board.says("starting: the hardware watchdog: the program had stood still")
     assert b"stood still" in (board.root / "log/crash.txt").read_bytes()
+
+
+def test_a_configuration_is_written_as_a_whole_or_not_at_all(application: Application, tmp_path: Path):
+    board = Board(tmp_path, application.directory)
+    paths = [str(ROOT / "tests/board_hardware"), str(application.directory), ".frozen"]
+    environment = {**os.environ, "MICROPYPATH": ":".join(paths), "OSGP_BOARD": str(board.hardware)}
+    done = subprocess.run(
+        [micropython(), str(ROOT / "tests/firmware/config_exercise.py")],
+        cwd=board.root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        umask=0o077,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    wrong, first, read, second, again, refused, kept = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [problem.split(":")[0] for problem in wrong[0]] == ["config/key.a", "wifi.password_file"]
+    assert wrong[1] == ["profile.json"]
+    assert first == [[], ["board.json", "key.a", "profile.json", "wifi.password.a"]]
+    assert read == [[], ["board", "the password"]]
+    assert second == [[], ["board.json", "key.a", "profile.json", "wifi.password.b"]]
+    assert again == [[], ["board", "another password"]]
+    assert refused == [["wifi.colour: there is no such field"], second[1]]
+    assert kept == again

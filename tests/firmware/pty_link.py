@@ -1,4 +1,4 @@
-"""A serial line or pseudo-terminal on MicroPython's unix port."""
+"""A serial line or pseudo-terminal on the unix port, for exercises of a driver alone."""
 
 import asyncio
 import termios
