@@ -42,6 +42,9 @@ def build(compile_to: Callable[[Path], Mapping[str, int]] = build_mpy.build) -> 
     with tempfile.TemporaryDirectory() as scratch:
         modules, image = Path(scratch, "mpy"), Path(scratch, "app.romfs")
         sizes = compile_to(modules)
+        for name in (*_SOURCES, *_STARTERS):
+            # The root's are loaded by the time a slot is entered.
+            (modules / name).with_suffix(".mpy").unlink(missing_ok=True)
         build_rom.pack(modules, image)
         starters = {name: (ROOT / "micropython" / name).read_bytes() for name in _SOURCES}
         for name in _STARTERS:

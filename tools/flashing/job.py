@@ -90,10 +90,8 @@ class Job:
             listen(port, sys.stdout)
 
     def _tell(self, made: plan.Plan) -> None:
-        if made.settings is not None and made.settings.told:
-            self.show.say(f"Of {self._config}, on the board:")
-            for line in made.settings.told:
-                self.show.say(f"  {line}")
+        for note in made.notes:
+            self.show.say(f"  note: {note}")
 
     @functools.cached_property
     def _application(self) -> application.Application:

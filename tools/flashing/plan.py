@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import ConfigurationError
@@ -21,8 +21,8 @@ STOCK = (
     Partition("phy_init", partitions.DATA, 1, 0xF000, 0x1000),
     Partition("factory", partitions.APP, 0, 0x10000, 0x1F0000),
 )
-# For configuration, log, the records of the slots, and what LittleFS needs to rewrite directories.
-_RESERVE = 40 * BLOCK
+# For configuration, log, and what LittleFS needs to rewrite directories.
+_RESERVE = 20 * BLOCK
 _LEAST_OUTBOX = 128 * 1024
 _DIRECTORIES = ("/config", "/outbox", "/log", "/app")
 
@@ -39,11 +39,14 @@ class Region:
 
 @dataclass(frozen=True)
 class Plan:
+    """`rows`: what, bytes, and how many it may have (0: any). `notes`: what a person should know."""
+
     profile: Profile
     settings: Settings | None
     file_system: Region
     rom: Region | None
     rows: Sequence[tuple[str, int, int]]
+    notes: Sequence[str]
 
 
 MakeSettings = Callable[[int], Settings | None]
@@ -65,14 +68,15 @@ def plan(
     place = partitions.file_system(table, flash_bytes)
     rom = None if application is None else _rom(table, application)
     files = {} if application is None else application.files(rom is not None)
-    slot = 0 if rom else sum(-(-len(data) // BLOCK) * BLOCK for data in files.values())
-    # The first slot, the one an update goes to, and while that is cleared no more.
-    room = (place.size - 2 * slot - _RESERVE) // BLOCK * BLOCK
+    slot, room = _rooms(place, files)
+    notes = []
+    if room < _LEAST_OUTBOX:
+        room += slot
+        notes.append("This firmware leaves no room for a second version: the board is updated by flashing")
     if room < _LEAST_OUTBOX:
         raise ConfigurationError(
             f"a flash of {flash_bytes >> 20} MB is too small with this firmware: of its file system of "
-            f"{place.size:,} bytes two versions of the application take {2 * slot:,}, and the outbox needs "
-            f"{_LEAST_OUTBOX:,}"
+            f"{place.size:,} bytes the application takes {slot:,}, and the outbox needs {_LEAST_OUTBOX:,}"
         )
     settings = make_settings(room)
     configuration = {"/config/profile.json": profile.as_json()} if settings is None else settings.files()
@@ -87,7 +91,7 @@ def plan(
     if application is not None and rom is not None:
         rows.append(("application: image, executed in place", len(application.image), rom.place.size // 2))
     elif application is not None:
-        rows.append(("application: files of a slot", slot, 0))
+        rows.append(("application: a slot of the file system", slot, 0))
     rows.append(("configuration and secrets", sum(map(len, configuration.values())), 0))
     rows.append(("file system as flashed", built.used_blocks * BLOCK, place.size))
     outbox = min(room, MOST_OUTBOX) if settings is None else settings.values["outbox_bytes"]
@@ -98,7 +102,16 @@ def plan(
         Region("the file system", place, built.data, used),
         rom,
         rows,
+        [*notes, *settings.told] if settings else notes,
     )
+
+
+def _rooms(place: Partition, files: Mapping[str, bytes]) -> tuple[int, int]:
+    """What the files of a slot take, and what is left for the outbox beside two of them."""
+    bare = {name: data for name, data in files.items() if not name.startswith("/app/a/")}
+    used = image.build(place.size, files, _DIRECTORIES).used_blocks * BLOCK
+    slot = used - image.build(place.size, bare, _DIRECTORIES).used_blocks * BLOCK
+    return slot, place.size // BLOCK * BLOCK - used - slot - _RESERVE
 
 
 def _rom(table: Sequence[Partition], application: Application) -> Region | None:
