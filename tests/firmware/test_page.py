@@ -2,17 +2,11 @@
 
 import asyncio
 import contextlib
-import gzip
 import json
 import os
 import re
-import socket
-import ssl
 from collections.abc import AsyncIterator
-from hashlib import pbkdf2_hmac
 from pathlib import Path
-
-import pytest
 
 from gateway.simulator.listen import pty_line
 from gateway.simulator.meter import VirtualMeter
@@ -21,10 +15,9 @@ from tests.brokers import free_port
 from tests.browser import Browser, browser
 from tests.certificates import Authority
 from tests.interpreter import ROOT, micropython
-from tests.page_client import PageClient, verifier_of
+from tests.patience import PATIENCE_S
+from tests.phone import ADDRESS, PASSWORD, Phone, certificate, resolve, verifier
 
-ADDRESS = "192.168.4.1"
-PASSWORD = "a page of one's own"
 WIFI = "the home's password"
 ACCESSIBLE = (ROOT / "tests/firmware/accessible.js").read_text()
 HARDWARE = ROOT / "tests/board_hardware"
@@ -36,46 +29,20 @@ class Board:
 
     def __init__(self, root: Path, port: int, dns_port: int, child: asyncio.subprocess.Process) -> None:
         self.root = root
-        self.port = port
+        self.phone = Phone(port)
         self.dns_port = dns_port
         self.child = child
 
-    async def request(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(data)
-        async with asyncio.timeout(60):
-            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-        writer.close()
-        status, *lines = head.decode().split("\r\n")
-        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-        if headers.get("content-encoding") == "gzip":
-            body = gzip.decompress(body)
-        return int(status.split()[1]), headers, body
-
-    async def ask(
-        self, method: str, path: str, given: object = None, proof: str = "setup", host: str = ADDRESS
-    ) -> tuple[int, dict]:
-        body = b"" if given is None else json.dumps(given).encode()
-        status, _, said = await self.request(
-            f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nX-Gateway: {proof}\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n".encode()
-            + body
-        )
-        return status, json.loads(said)
-
     async def serving(self) -> None:
-        async with asyncio.timeout(60):
-            while True:
-                with contextlib.suppress(OSError, IndexError):  # not yet there, or too busy
-                    await self.ask("GET", "/api/hello")
-                    return
+        async with asyncio.timeout(PATIENCE_S):
+            while not await self.phone.found():
                 assert self.child.returncode is None
                 await asyncio.sleep(0.05)
 
     async def reports(self) -> dict:
         """What it says once set-up is over."""
         assert self.child.stdout
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             return json.loads(await self.child.stdout.readline())
 
 
@@ -125,14 +92,12 @@ def settings_of(authority: Authority) -> tuple[dict, dict]:
         "wifi": {"ssid": "home"},
         "broker": {"host": "broker.example", "port": 8883, "client_id": "house", "username": "u"},
     }
-    salt = os.urandom(16)
-    verifier = verifier_of(pbkdf2_hmac("sha256", PASSWORD.encode(), salt, 4096), salt, 4096)
     secrets = {
         "wifi.password_file": WIFI,
         "key_file": KEY,
         "broker.password_file": "the broker's",
-        "broker.ca_file": ssl.DER_cert_to_PEM_cert(authority.der)[28:-27].replace("\n", ""),
-        "page.password_file": json.dumps(verifier),
+        "broker.ca_file": certificate(authority),
+        "page.password_file": verifier(),
     }
     return settings, secrets
 
@@ -140,12 +105,14 @@ def settings_of(authority: Authority) -> tuple[dict, dict]:
 async def test_a_phone_sets_the_board_up_and_sees_the_meter(tmp_path: Path, figures):
     async with board_at_meter(tmp_path, rounds=2) as board:
         # Its own probe finds the page, and so does every name.
-        status, headers, _ = await board.request(
+        status, headers, _ = await board.phone.request(
             b"GET /generate_204 HTTP/1.1\r\nHost: connectivitycheck.gstatic.com\r\n\r\n"
         )
         assert (status, headers["location"]) == (302, f"http://{ADDRESS}/")
         assert await asyncio.to_thread(resolve, board.dns_port) == ADDRESS
-        status, headers, body = await board.request(f"GET / HTTP/1.1\r\nHost: {ADDRESS}\r\n\r\n".encode())
+        status, headers, body = await board.phone.request(
+            f"GET / HTTP/1.1\r\nHost: {ADDRESS}\r\n\r\n".encode()
+        )
         assert (status, b"Set up your gateway" in body) == (200, True)
         await is_set_up(board)
         first = await board.reports()
@@ -161,80 +128,62 @@ async def test_a_phone_sets_the_board_up_and_sees_the_meter(tmp_path: Path, figu
 
 
 async def is_set_up(board: Board) -> None:
-    _, said = await board.ask("GET", "/api/scan")
+    _, said = await board.phone.ask("GET", "/api/scan")
     assert sorted(one["ssid"] for one in said["networks"]) == ["caf\xe9", "home"]
     settings, secrets = settings_of(Authority())
     # What a person typed wrong is told in words before anything is saved.
     wrong = dict(secrets, key_file="x" * 16)
-    status, said = await board.ask("POST", "/api/meter", {"settings": settings, "secrets": wrong})
+    status, said = await board.phone.ask("POST", "/api/meter", {"settings": settings, "secrets": wrong})
     assert (status, said["state"]) == (409, "key-refused")
-    status, said = await board.ask("POST", "/api/meter", {"settings": settings, "secrets": secrets})
+    status, said = await board.phone.ask("POST", "/api/meter", {"settings": settings, "secrets": secrets})
     assert (status, said["serial"]) == (200, "0084624696495953")
     assert said["watts"] > 0
     files = sorted((board.root / "config").iterdir())
     wrong = dict(secrets, key_file="too short", **{"wifi.password_file": "short"})
-    status, said = await board.ask("POST", "/api/settings", {"settings": settings, "secrets": wrong})
+    status, said = await board.phone.ask("POST", "/api/settings", {"settings": settings, "secrets": wrong})
     assert status == 422
     fields = [one.split(": ")[0].rstrip("ab") for one in said["problems"]]
     assert fields == ["config/key.", "wifi.password_file"]
     assert sorted((board.root / "config").iterdir()) == files
 
-    status, said = await board.ask("POST", "/api/settings", {"settings": settings, "secrets": secrets})
+    status, said = await board.phone.ask("POST", "/api/settings", {"settings": settings, "secrets": secrets})
     assert (status, said) == (200, {})
-    _, said = await board.ask("GET", "/api/settings")
+    _, said = await board.phone.ask("GET", "/api/settings")
     assert set(said["secrets"]) == set(secrets)
     assert not any(secret in json.dumps(said) for secret in secrets.values())
-    await board.ask("POST", "/api/restart")
+    await board.phone.ask("POST", "/api/restart")
 
 
 async def looks_afterwards(board: Board) -> None:
+    phone = board.phone
     await board.serving()
-    assert (await board.ask("GET", "/api/status"))[0] == 401
-    _, hello = await board.ask("GET", "/api/hello")
-    salt = bytes.fromhex(hello["salt"])
-    client = PageClient(pbkdf2_hmac("sha256", PASSWORD.encode(), salt, hello["iterations"]))
-    status, said = await board.ask("POST", "/api/login", client.proof(hello))
-    assert status == 200
-    assert client.logged_in(said)
-    _, said = await board.ask("GET", "/api/status", proof=client.header("GET", "/api/status"))
+    assert (await phone.ask("GET", "/api/status"))[0] == 401
+    await phone.log_in()
+    _, said = await phone.ask("GET", "/api/status")
     assert ["OBIS_1.7.0", 431, -3, "kW"] in said["live"]["values"]
-    _, said = await board.ask("GET", "/api/history", proof=client.header("GET", "/api/history"))
+    _, said = await phone.ask("GET", "/api/history")
     assert said["watts"][-1] == 431
 
     # An update that nobody signed: it is sent in pieces, and refused in words.
     for path, given in (("", {"size": 2000}), ("/data?at=0", "x" * 700)):
-        path = "/api/update" + path
-        body = json.dumps(given).encode()
-        status, said = await board.ask("POST", path, given, client.header("POST", path, body))
+        status, said = await phone.ask("POST", "/api/update" + path, given)
     assert (status, "bundle" in said["error"]) == (409, True), said
 
     # Those who send nothing take their own places only.
-    idle = [await asyncio.open_connection("127.0.0.1", board.port) for _ in range(4)]
+    idle = [await asyncio.open_connection("127.0.0.1", phone.port) for _ in range(4)]
     idle[0][1].write(b"GET / HTTP/1.1\r\nX: ")
-    reader, writer = await asyncio.open_connection("127.0.0.1", board.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", phone.port)
     assert await asyncio.wait_for(reader.read(), 60) == b""
     for _, its in [*idle, (reader, writer)]:
         its.close()
     await board.serving()
-    assert (await board.ask("GET", "/api/status", proof=client.header("GET", "/api/status")))[0] == 200
-
-
-def resolve(port: int) -> str:
-    """What the board answers a phone that asks for a name."""
-    query = b"\x12\x34\1\0\0\1\0\0\0\0\0\0\7captive\5apple\3com\0\0\1\0\1"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
-        phone.settimeout(5)
-        for _ in range(6):
-            phone.sendto(query, ("127.0.0.1", port))
-            with contextlib.suppress(TimeoutError):
-                return socket.inet_ntoa(phone.recv(512)[-4:])
-    pytest.fail("no answer to a name")
+    assert (await phone.ask("GET", "/api/status"))[0] == 200
 
 
 async def test_in_a_browser_by_keyboard_on_a_phone(tmp_path: Path):
     pictures = Path(os.environ.get("OSGP_TEST_PICTURES", tmp_path))
     async with board_at_meter(tmp_path) as board:
-        rules = f"--host-resolver-rules=MAP {ADDRESS} 127.0.0.1:{board.port}, MAP * 127.0.0.1:{board.port}"
+        rules = f"--host-resolver-rules=MAP * 127.0.0.1:{board.phone.port}"
         async with browser(tmp_path / "profile", rules) as one:
             await one.device(412, 900)
             await one.go("http://captive.example/generate_204")

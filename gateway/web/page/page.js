@@ -374,6 +374,7 @@ async function load() {
     $("tls").checked = loaded.secrets.includes("broker.ca_file");
     if (at(loaded.settings, "broker.port") === undefined) $("port").value = 1883;
   }
+  $("home").checked = !!loaded.settings.home_assistant;
   $("kinds").value = loaded.settings.schedule && !Object.keys(STORED).some(kind => loaded.settings.schedule[kind]) ? "live" : "all";
   $("trial").hidden = !setup;
   changed();
@@ -403,6 +404,7 @@ function typed() {
     if (input.value.trim() && !input.closest("[data-only],#authority")?.hidden) secrets[input.dataset.secret] = input.value.trim();
   }
   for (const other of ["key_file", "password_file"]) if (at(settings, other) && other.startsWith("k") !== (settings.protocol === "mep")) delete settings[other];
+  put(settings, "home_assistant", $("home").checked ? settings.home_assistant || "homeassistant" : "");
   const schedule = settings.schedule ??= {}, everything = $("kinds").value === "all";
   for (const kind in STORED) {
     if (everything) schedule[kind] ||= STORED[kind];
@@ -469,7 +471,7 @@ $("try").onclick = () => busy($("try"), async () => {
   }
 });
 const FIELDS = {
-  "wifi.ssid": "ssid", "wifi.password_file": "wifi-password", key_file: "key", password_file: "optical", idle: "idle",
+  "wifi.ssid": "ssid", "wifi.hostname": "hostname", "wifi.address": "address", "wifi.gateway": "router", "wifi.password_file": "wifi-password", key_file: "key", password_file: "optical", idle: "idle",
   "broker.host": "host", "broker.ca_file": "ca", "broker.client_id": "client", "broker.password_file": "broker-password",
 };
 function wrong() {
