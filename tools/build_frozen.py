@@ -9,19 +9,19 @@ import shutil
 import sys
 from pathlib import Path
 
-from build_mpy import compiled_name, needed_sources
+from build_mpy import file_of, needed
 from source_tree import ROOT
 
 
 def build(target: Path) -> int:
     """The number of modules; `target` is emptied first."""
     shutil.rmtree(target, ignore_errors=True)
-    files, needed = needed_sources()
-    for module, source in needed.items():
-        out = (target / compiled_name(files[module])).with_suffix(".py")
+    linked = needed()
+    for module, source in linked.texts.items():
+        out = target / file_of(module, linked.packages).with_suffix(".py")
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(source, encoding="utf-8")
-    return len(needed)
+    return len(linked.texts)
 
 
 def main() -> int:

@@ -1,9 +1,9 @@
 """Compiles the application for MicroPython: `python tools/build_mpy.py [DIRECTORY]` (build/mpy).
 
-What is built is laid out as a board has it: gateway/ and the files of micropython/ side by side, with
-constants written out (inline.py), without what the main modules can't reach (shake.py), with what errors
-say in a file of its own (move_texts.py) and the page's files compressed (build_page.py). The table says how
-many bytes of bytecode each module has; only what is imported is loaded.
+Layouts are packed (pack_layouts.py), constants written out (inline.py), what the main modules can't reach is
+left out (shake.py), what is loaded together becomes one module (link.py), what errors say stands in a file of
+its own (move_texts.py), and the page's files are compressed (build_page.py). The table says how many bytes of
+bytecode each module has; only what is imported is loaded. where.py finds the source of a traceback's lines.
 """
 
 import shutil
@@ -14,22 +14,40 @@ from pathlib import Path
 
 import build_page
 from inline import inline
+from link import Linked
 from move_texts import move_texts
-from rename import rename
+from pack_layouts import pack_layouts
 from shake import Application
 from source_tree import ROOT, name, portable_files
 
+# What the firmware starts; what these name of other modules keeps its name.
 MAINS = ("boot", "main")
-
-
-def compiled_name(source: Path) -> Path:
-    """Where a source's bytecode lies, from the application's root."""
-    relative = Path(name(source)).with_suffix(".mpy")
-    return Path(*relative.parts[1:]) if relative.parts[0] == "micropython" else relative
+# The module that all joins that is loaded for good, and what else that is, though it is imported within
+# functions or by what is forgotten.
+APPLICATION = "application"
+RESIDENT = (
+    "board_config",
+    "gateway.c1219.local_time",
+    "gateway.c1219.sources",
+    "gateway.c1219.tables",
+    "gateway.core.cursors",
+    "gateway.core.horizon",
+    "gateway.drivers.refusals",
+    "timekeeper",
+    "wifi",
+)
 
 
 def module_name(source: Path) -> str:
-    return ".".join(compiled_name(source).with_suffix("").parts).removesuffix(".__init__")
+    """The files of micropython/ lie side by side with gateway/."""
+    parts = Path(name(source)).with_suffix("").parts
+    return ".".join(parts[1:] if parts[0] == "micropython" else parts).removesuffix(".__init__")
+
+
+def file_of(module: str, packages: set[str]) -> Path:
+    """Where a module lies, from the application's root, without what its name ends with."""
+    path = Path(*module.split("."))
+    return path / "__init__" if module in packages else path
 
 
 def build(target: Path) -> dict[str, int]:
@@ -39,32 +57,34 @@ def build(target: Path) -> dict[str, int]:
     modules, not files: the module's name is in memory anyway.
     """
     shutil.rmtree(target, ignore_errors=True)
-    files, needed = needed_sources()
+    linked = needed()
     sizes = {}
-    remains, texts = move_texts(needed)
-    remains["texts"] = files["texts"].read_text(encoding="utf-8")
+    remains, texts = move_texts(linked.texts)
+    remains["texts"] = (ROOT / "micropython/texts.py").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as scratch:
         for module, rest in remains.items():
-            source = files[module]
-            shaken = Path(scratch, "module.py")
-            shaken.write_text(rest, encoding="utf-8")
-            out = target / compiled_name(source)
+            source = Path(scratch, "module.py")
+            source.write_text(rest, encoding="utf-8")
+            out = target / file_of(module, linked.packages).with_suffix(".mpy")
             out.parent.mkdir(parents=True, exist_ok=True)
-            compile_file(shaken, module, out)
+            compile_file(source, module, out)
             sizes[module] = out.stat().st_size
     (target / "texts.bin").write_bytes(texts)
     build_page.build(target / "gateway/web/page")
     return sizes
 
 
-def needed_sources() -> tuple[dict[str, Path], dict[str, str]]:
-    """By module name, all portable files, and what is left of the sources of those that are needed."""
+def needed() -> Linked:
+    """What the application needs of the sources, in modules as it is to have them."""
     files = {module_name(source): source for source in portable_files()}
     sources = {
         module: (source.read_text(encoding="utf-8"), source.name == "__init__.py")
         for module, source in files.items()
     }
-    return files, rename(Application(inline(sources), *MAINS).remains())
+    remains = Application(inline(pack_layouts(sources)), *MAINS).remains()
+    packages = {module for module in remains if sources[module][1]}
+    kept = (ROOT / "tools/firmware_names.txt").read_text(encoding="utf-8").split()
+    return Linked(remains, packages, main=APPLICATION, resident=RESIDENT, starters=MAINS, kept=kept)
 
 
 def compile_file(source: Path, module: str, out: Path) -> None:

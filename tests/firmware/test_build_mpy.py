@@ -12,7 +12,6 @@ sys.path.insert(0, str(ROOT / "tools"))
 from build_mpy import MAINS, module_name  # noqa: E402
 from inline import inline  # noqa: E402
 from move_texts import move_texts  # noqa: E402
-from rename import rename  # noqa: E402
 from shake import Application, Function, Module, evaluated  # noqa: E402
 from source_tree import portable_files  # noqa: E402
 
@@ -226,31 +225,3 @@ def test_nothing_that_remains_of_the_application_names_what_was_left_out():
                     target = remains.get(source)
                     if target is not None and inner and f"{source}.{inner}" not in remains:
                         assert inner in target.definitions or inner in target.imports, (name, source, inner)
-
-
-def test_private_names_that_never_meet_are_one():
-    source = (
-        '"""One."""\nfrom app.two import _shared\n_limit = 1\nclass Base:\n'
-        "    def _step(self): return self._size\n"
-        "class Worker(Base):\n    def run(self):\n        self._count = _limit\n"
-        "        return self._step(), _shared\n"
-    )
-    other = '"""Two."""\nclass _Other:\n    def __init__(self): self._place = 3\n_shared = _Other()\n'
-    renamed = rename({"app.one": source, "app.two": other})
-    names = {
-        attribute: node.attr
-        for attribute, module in (("_size", 0), ("_count", 0), ("_step", 0), ("_place", 1))
-        for node, before in zip(
-            ast.walk(ast.parse(list(renamed.values())[module])),
-            ast.walk(ast.parse((source, other)[module])),
-            strict=True,
-        )
-        if isinstance(before, ast.Attribute) and before.attr == attribute and isinstance(node, ast.Attribute)
-    }
-    assert len({names["_size"], names["_count"], names["_step"]}) == 3
-    assert names["_place"] in (names["_size"], names["_count"], names["_step"])
-    space: dict = {}
-    exec(renamed["app.one"].replace("from app.two import _shared", "_shared = 5"), space)
-    worker = space["Worker"]()
-    setattr(worker, names["_size"], 7)
-    assert worker.run() == (7, 5)
