@@ -113,3 +113,23 @@ def test_every_profile_is_sound(name: str) -> None:
 def test_boards_that_nobody_knows() -> None:
     with pytest.raises(ConfigurationError, match="known are .*dabbler.*ustepper"):
         profile.load("arduino")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("adress = '192.168.1.20'", "board.adress: is no known field; did you mean address?"),
+        ("address = '192.168.1'", 'board.address: must be an address such as "192.168.1.20"'),
+        ("country = 'Denmark'", "board.country: "),
+        ("pins = { enable = { pin = 5, active = 3 } }", "board.pins.enable: must be the number of a GPIO"),
+        ("pins = { led = 'off' }", 'or "none"'),
+        ("update_keys_file = 'meter.key'", "must hold public keys of 64 hex digits"),
+        ("page_password_file = 'nowhere'", "there is no such file"),
+    ],
+)
+def test_what_is_wrong_with_a_boards_section_is_told_on_linux_too(
+    configuration: Path, line: str, words: str
+) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        converted(configuration, ("[board]", f"[board]\n{line}"))
+    assert words in str(error.value)
