@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # From the file system's root, where the board's programs stand.
 DIRECTORY = "app"
 SLOTS = ("a", "b")
+# Has an application that takes an update, where neither slot has one (rescue.py).
+RESCUE = DIRECTORY + "/rescue"
 # How often, and for how long each time, a new version may try to reach the broker. That is less often than
 # crashes lead to safe mode: the good version is to start as ever.
 MOST_BOOTS = 2
@@ -246,6 +248,8 @@ def choose() -> str:
     slot = places.choose()
     if slot and slot == places.state["trial"]:
         _restart_after(TRIAL_MS + _GRACE_MS)
+    if not slot:
+        sys.path.append(RESCUE)
     for name in _MODULES:
         sys.modules.pop(name, None)  # the application brings its own
     return slot

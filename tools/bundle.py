@@ -6,6 +6,7 @@ python tools/bundle.py show FILE
 """
 
 import argparse
+import functools
 import hashlib
 import os
 import sys
@@ -32,6 +33,8 @@ from slot_files import FileSlots
 from slots import Slots
 
 FIRST = "a"
+# Lie in the file system's root.
+_STARTERS = ("main", "crashes", "durable_file", "slot_files", "slot_rom", "slots")
 
 
 def make(image: bytes, version: str, key: Ed25519PrivateKey, family: str = FAMILY) -> bytes:
@@ -94,10 +97,40 @@ def first_slot(image: bytes, version: str, rom: bool) -> dict[str, bytes]:
             medium.write(image)
             record["digest"] = medium.end(FIRST, record)
         Slots(scratch, medium).install(FIRST, record)
-        root = Path(scratch)
-        return {
-            file.relative_to(root).as_posix(): file.read_bytes() for file in root.rglob("*") if file.is_file()
-        }
+        return _contents(Path(scratch)) | rescue()
+
+
+@functools.cache
+def rescue() -> dict[str, bytes]:
+    """What takes an update where neither slot is whole, by path from /app; it uses what else starts a board
+    (tools/flashing/application.py)."""
+    from build_mpy import compile_file, compiled_name, module_name
+    from inline import inline
+    from shake import Application
+    from source_tree import portable_files
+
+    files = {module_name(source): source for source in portable_files()}
+    files["application"] = files["rescue"]  # as main.py calls it
+    texts = {
+        name: (source.read_text(encoding="utf-8"), source.name == "__init__.py")
+        for name, source in files.items()
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch, "root")
+        for name, text in Application(inline(texts), "main").remains().items():
+            if name not in _STARTERS:
+                source = Path(scratch, "source.py")
+                source.write_text(text, encoding="utf-8")
+                place = Path("application.mpy") if name == "application" else compiled_name(files[name])
+                (root / "rescue" / place).parent.mkdir(parents=True, exist_ok=True)
+                compile_file(source, name, root / "rescue" / place)
+        return _contents(root)
+
+
+def _contents(root: Path) -> dict[str, bytes]:
+    """Of all files below, by path from there."""
+    files = [file for file in root.rglob("*") if file.is_file()]
+    return {file.relative_to(root).as_posix(): file.read_bytes() for file in files}
 
 
 def new_key(file: Path) -> Ed25519PrivateKey:
