@@ -101,6 +101,7 @@ def save(
 ) -> None:
     """Save a board's whole flash, with its keys and with readings that were not sent yet."""
     show = Show()
+    backup.check_free(file)
     with connect(ports.find(port), baud, show, not no_stub) as board:
         about = backup.save(board, file)
     show.say(f"{file}: the flash of an {about.chip}, with every key on it: guard it as you would the board")

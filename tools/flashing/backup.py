@@ -29,11 +29,14 @@ class About:
     sha256: str
 
 
-def save(board: Board, path: Path) -> About:
-    """Read the board's flash into a new file that only its owner may read. Raises ConfigurationError when
-    there is one already."""
+def check_free(path: Path) -> None:
+    """Raises ConfigurationError where a file is already: it may be the only backup."""
     if path.exists():
         raise ConfigurationError(f"{path}: is there already; name another file, or remove it")
+
+
+def save(board: Board, path: Path) -> About:
+    """Read the board's flash into a file that only its owner may read."""
     data = board.read(0, board.flash_bytes, "the whole flash")
     about = About(board.chip, board.mac, board.flash_bytes, hashlib.sha256(data).hexdigest())
     packed = io.BytesIO()
