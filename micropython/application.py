@@ -14,6 +14,7 @@ import lamp
 from gateway import clock
 from gateway._compat import TYPE_CHECKING, const, real_sleep_ms
 from gateway.core.tasks import TaskGroup
+from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
     from typing import Any
@@ -33,9 +34,12 @@ _COLLECT_EVERY = const(4096)
 _TIME_MS = const(20000)
 # Safe mode ends by itself: what was wrong may have been outside.
 _SAFE_MS = const(1800000)
-# How often is looked whether all moves, in steps of the lamp, and how often the status tells of the board.
-_LOOK = const(40)
+# How often is looked whether all moves, and shown how it is, in steps of the lamp; how often the status on
+# the broker tells of the board; how long a restart may take to make durable what was read.
+_LOOK = const(120)
+_SHOW = const(8)
 _TELL_MS = const(600000)
+_SYNC_MS = const(5000)
 _LINES = const(24)
 BUTTON = "the button was held"
 
@@ -65,6 +69,7 @@ class Application:
         self.time: Timekeeper | None = None
         self.watch: ProgressWatch | None = None
         self._proven = False
+        self._ending = False
         self._slot: dict[str, Any] = {}  # what runs, as slots.report has it
         self._told_ms: int | None = None
 
@@ -140,6 +145,8 @@ class Application:
                 if self.station is not None:
                     self.station.step()
                 self._look(steps % _LOOK == 0)
+            if steps % _SHOW == 0 and self.gateway is not None:
+                self._show(self.gateway)
             steps += 1
             await real_sleep_ms(lamp.STEP_MS)
 
@@ -156,8 +163,6 @@ class Application:
             self.watch.feed()
         if not self._proven:
             self._prove(gateway)
-        if thoroughly:
-            self._show(gateway)
 
     def _prove(self, gateway: "Gateway") -> None:
         if gateway.sender.acknowledged_ms is not None:
@@ -222,8 +227,18 @@ class Application:
         return status
 
     def restart(self, why: str) -> None:
-        """At once, on purpose; what the outbox has not yet synced is read from the meter again."""
-        self.log("info", "restarting: %s" % why)
+        """On purpose, as soon as what was read is durable."""
+        if not self._ending:
+            self._ending = True
+            self.log("info", "restarting: %s" % why)
+            asyncio.create_task(self._end(why))  # noqa: RUF006 - it ends everything
+
+    async def _end(self, why: str) -> None:
+        try:
+            if self.gateway is not None:
+                await clock.wait_for_ms(self.gateway.outbox.sync(), _SYNC_MS)
+        except GatewayError:
+            pass  # the meter keeps what it stores
         crashes.restart(why)
 
 

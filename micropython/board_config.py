@@ -50,7 +50,6 @@ _FIELDS: "dict[str, Any]" = {
     "wifi": (dict, {}),
     "ntp": (dict, {}),
     "page": (dict, {}),
-    "update": (dict, {}),
     "board": (dict, {}),
 }
 _BROKER_FIELDS: "dict[str, Any]" = {
@@ -78,7 +77,6 @@ _WIFI_FIELDS: "dict[str, Any]" = {
 }
 _NTP_FIELDS: "dict[str, Any]" = {"server": (str, "pool.ntp.org"), "port": (int, 123)}
 _PAGE_FIELDS: "dict[str, Any]" = {"password_file": (str, ""), "port": (int, 80)}
-_UPDATE_FIELDS: "dict[str, Any]" = {"key_file": (str, "")}
 # In memory, or in a directory.
 _OUTBOX_BYTES = 4096
 _OUTBOX_DIR_BYTES = 1048576
@@ -322,7 +320,6 @@ class Sections:
         self.page = checked(values["page"], _PAGE_FIELDS, "page.", problems)
         if self.page["password_file"]:
             problems.of(read_secret, self.page["password_file"], "page's password")
-        self.update = checked(values["update"], _UPDATE_FIELDS, "update.", problems)
         broker = values["broker"]
         if broker is not None:
             broker = checked(broker, _BROKER_FIELDS, "broker.", problems)

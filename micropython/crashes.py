@@ -99,8 +99,11 @@ def restart(why: str) -> None:
 
 
 def crash(error: BaseException) -> None:
-    """Note it and begin again."""
-    machine.RTC().memory((_CRASHED + note(error)).encode())
+    """Note it and begin again, whatever becomes of the note."""
+    try:
+        machine.RTC().memory((_CRASHED + note(error)).encode())
+    except Exception:
+        machine.RTC().memory((_CRASHED + type(error).__name__).encode())
     machine.reset()
 
 
