@@ -34,6 +34,7 @@ from slots import Slots
 
 FIRST = "a"
 # Lie in the file system's root.
+_ROOMS = ("micropython", "gateway")
 _STARTERS = ("main", "crashes", "durable_file", "slot_files", "slot_rom", "slots")
 
 
@@ -104,12 +105,12 @@ def first_slot(image: bytes, version: str, rom: bool) -> dict[str, bytes]:
 def rescue() -> dict[str, bytes]:
     """What takes an update where neither slot is whole, by path from /app; it uses what else starts a board
     (tools/flashing/application.py)."""
-    from build_mpy import compile_file, compiled_name, module_name
+    from build_mpy import compile_file, file_of, module_name
     from inline import inline
     from shake import Application
     from source_tree import portable_files
 
-    files = {module_name(source): source for source in portable_files()}
+    files = {module_name(source): source for source in portable_files() if source.parent.name in _ROOMS}
     files["application"] = files["rescue"]  # as main.py calls it
     texts = {
         name: (source.read_text(encoding="utf-8"), source.name == "__init__.py")
@@ -121,9 +122,9 @@ def rescue() -> dict[str, bytes]:
             if name not in _STARTERS:
                 source = Path(scratch, "source.py")
                 source.write_text(text, encoding="utf-8")
-                place = Path("application.mpy") if name == "application" else compiled_name(files[name])
-                (root / "rescue" / place).parent.mkdir(parents=True, exist_ok=True)
-                compile_file(source, name, root / "rescue" / place)
+                out = (root / "rescue" / file_of(name, {"gateway"})).with_suffix(".mpy")
+                out.parent.mkdir(parents=True, exist_ok=True)
+                compile_file(source, name, out)
         return _contents(root)
 
 
