@@ -119,17 +119,25 @@ class _Layout:
 
 def _layout(values: "Sequence[Value]") -> _Layout:
     layout = _Layout()
-    for value in values:
+    count = len(values)
+    # Lists that grow would take a board's memory twice.
+    layout.props = [0] * count
+    layout.kinds = bytearray(count)
+    layout.exponents = [0] * count
+    layout.units = [None] * count
+    for i in range(count):
+        value = values[i]
         kind = NUMBER
         if value.mantissa is None:
             kind = NOTHING if value.text is None else HEX if _is_hex(value.text) else TEXT
         if kind == NUMBER and value.text is not None:
             raise FrameError("a value is a number or a text, not both")
         check_exponent(value.exponent)
-        layout.props.append(value.prop)
-        layout.kinds.append(kind)
-        layout.exponents.append(value.exponent - default_exponent(value.prop) if kind == NUMBER else 0)
-        layout.units.append(value.unit)
+        layout.props[i] = value.prop
+        layout.kinds[i] = kind
+        if kind == NUMBER:
+            layout.exponents[i] = value.exponent - default_exponent(value.prop)
+        layout.units[i] = value.unit
     return layout
 
 
@@ -241,31 +249,34 @@ def _groups(layout: _Layout) -> "list[list[int]]":
 
 
 def _put_numbers(writer: BitWriter, layout: _Layout, values: "Sequence[Value]") -> None:
-    numbers = [value.mantissa or 0 for value in values]
-    if numbers and not -MAX_INT - 1 <= min(numbers) <= max(numbers) <= MAX_INT:
+    count = len(values)
+    codes = [0] * count
+    for i in range(count):
+        codes[i] = values[i].mantissa or 0
+    if count and not -MAX_INT - 1 <= min(codes) <= max(codes) <= MAX_INT:
         raise FrameError("a value does not fit into 64 bits")
-    codes = list(numbers)
-    plain = []
+    differs = bytearray(count)
+    signed = False
     for group in _groups(layout):
         # Voltages are close to each other, currents are not: differences where these are shorter.
         saved = 0
         for i in range(1, len(group)):
-            code = zigzag(numbers[group[i]] - numbers[group[i - 1]])
-            saved += bit_length(numbers[group[i]]) - bit_length(code)
+            code = zigzag(codes[group[i]] - codes[group[i - 1]])
+            saved += bit_length(codes[group[i]]) - bit_length(code)
         if len(group) > 1:
             writer.put(1 if saved > 0 else 0, 1)
-        plain.append(group[0])
-        for i in range(1, len(group)):
-            if saved > 0:
-                codes[group[i]] = zigzag(numbers[group[i]] - numbers[group[i - 1]])
-            else:
-                plain.append(group[i])
-    signed = any(numbers[i] < 0 for i in plain)
+        for i in range(len(group) - 1, -1, -1):
+            if i and saved > 0:
+                codes[group[i]] = zigzag(codes[group[i]] - codes[group[i - 1]])
+                differs[group[i]] = 1
+            elif codes[group[i]] < 0:
+                signed = True
     writer.put(1 if signed else 0, 1)
     if signed:
-        for i in plain:
-            codes[i] = zigzag(codes[i])
-    _put_codes(writer, [codes[i] for i in range(len(codes)) if layout.kinds[i] == NUMBER])
+        for i in range(count):
+            if layout.kinds[i] == NUMBER and not differs[i]:
+                codes[i] = zigzag(codes[i])
+    _put_codes(writer, codes, layout.kinds)
 
 
 def _get_numbers(reader: BitReader, layout: _Layout) -> "list[int]":
@@ -287,22 +298,28 @@ def _get_numbers(reader: BitReader, layout: _Layout) -> "list[int]":
     return numbers
 
 
-def _put_codes(writer: BitWriter, codes: "list[int]") -> None:
-    """Lengths, in a fixed number of bits (0) or as differences (1), then the bits below each first."""
-    lengths = [bit_length(code) for code in codes]
+def _put_codes(writer: BitWriter, codes: "list[int]", kinds: bytearray) -> None:
+    """Of the numbers: lengths, in a fixed number of bits (0) or as differences (1), then the bits below each
+    first."""
+    lengths = bytearray(len(codes))
     width = 0
-    differences = 0
+    differences = count = 0
     before = 8
-    for length in lengths:
-        width = max(width, bit_length(length))
-        differences += uint_cost(zigzag(length - before), 2)
-        before = length
-    fixed = 3 + width * len(codes) <= differences
+    for i in range(len(codes)):
+        if kinds[i] == NUMBER:
+            length = lengths[i] = bit_length(codes[i])
+            width = max(width, bit_length(length))
+            differences += uint_cost(zigzag(length - before), 2)
+            before = length
+            count += 1
+    fixed = 3 + width * count <= differences
     writer.put(0 if fixed else 1, 1)
     if fixed:
         writer.put(width, 3)
     before = 8
     for i in range(len(codes)):
+        if kinds[i] != NUMBER:
+            continue
         length = lengths[i]
         if fixed:
             writer.put(length, width)
