@@ -6,7 +6,8 @@ replaced as a whole, so a power cut leaves what was before or what was to come. 
 medium's business: slot_rom.py, slot_files.py.
 
 boot.py imports this before it is known which application runs: nothing of gateway/ may be imported here, it
-would be that of the wrong one.
+would be that of the wrong one. It lies in the file system's root and is not updated over the air, so what
+applications call has to stay as it is, and the files as they are.
 """
 
 import hashlib
@@ -35,7 +36,6 @@ _GRACE_MS = 60000
 _TIMER = 0
 
 _CHECK = 8
-_MODULES = ("slots", "slot_rom", "slot_files", "durable_file")
 
 
 def other(slot: str) -> str:
@@ -250,8 +250,6 @@ def choose() -> str:
         _restart_after(TRIAL_MS + _GRACE_MS)
     if not slot:
         sys.path.append(RESCUE)
-    for name in _MODULES:
-        sys.modules.pop(name, None)  # the application brings its own
     return slot
 
 
