@@ -34,7 +34,7 @@ from tests.interpreter import ROOT
 from tests.patience import PATIENCE_S
 
 # Objects are twice as large here as on a board.
-HEAP = os.environ.get("OSGP_TEST_HEAP", "288K")
+HEAP = os.environ.get("OSGP_TEST_HEAP", "224K")
 KINDS = (model.IDENTITY, model.REGISTERS, model.PRESENT)
 
 
