@@ -97,14 +97,14 @@ WITH_EXTRAS = ("3.50", "4.30")
 class World:
     """A virtual meter after its eventful weeks; `later` lets hours pass."""
 
-    def __init__(self, firmware, season, security, options):
+    def __init__(self, firmware, season, security, options, seed=4):
         begin, now = (int(datetime.fromisoformat(text).timestamp()) * 1000 for text in season)
         blocks = 3 if season is NIGHT else 5
         self.ms = 0
         g = generation(firmware, **options)
         self.meter = VirtualMeter(
             KEY,
-            seed=4,
+            seed=seed,
             firmware=g,
             start_ms=begin,
             solar_peak_w=4000,

@@ -27,11 +27,12 @@ READ_NOW = (*_AS_THEY_ARE.values(), "alarm", "device")
 
 class Stored:
     """One meter's rows, by kind and in the order in which they came; each call of `new` gives what has come
-    since the last."""
+    since the last. `rows`: what that was, as it is stored."""
 
     def __init__(self, path: Path, told: dict) -> None:
         identity = told["identity"]
         self.meter = ids.meter_individual_id(identity["manufacturer"], identity["serial"])
+        self.rows: list[Row] = []
         self._path = path
         self._seen = 0
 
@@ -40,36 +41,22 @@ class Stored:
         counts = dict.fromkeys(KINDS, 0)
         with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=20)) as connection:
             counts |= connection.execute(
-                "SELECT kind, count(*) FROM meter_reading WHERE id > ? GROUP BY kind", (self._seen,)
+                "SELECT kind, count(*) FROM meter_reading AS r JOIN meter_individual AS m ON m.id = r.meter"
+                " WHERE r.id > ? AND m.meter_individual_id = ? GROUP BY kind",
+                (self._seen, self.meter.hex()),
             )
         return counts
 
     def new(self, wanted: dict[int, list]) -> dict[int, list]:
         """Entries by kind. `wanted`: what is expected, whose ids are known by that."""
         known = dict(self._ids(wanted))
-        found: dict[int, list] = {kind: [] for kind in KINDS}
         rows = sorted(Database(self._path).rows(self.meter, tuple(KINDS)), key=lambda row: row.number)
-        for row in rows:
-            if row.number > self._seen:
-                found[row.kind].append(_entry(row, known))
+        self.rows = [row for row in rows if row.number > self._seen]
         self._seen = rows[-1].number if rows else 0
+        found: dict[int, list] = {kind: [] for kind in KINDS}
+        for row in self.rows:
+            found[row.kind].append(_entry(row, known))
         return found
-
-    def check(self) -> None:
-        """Nothing was refused, said in two ways, or said twice within a reading; no other meter is there."""
-        with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as connection:
-            for query in (
-                "SELECT reason FROM dead_letter",
-                "SELECT * FROM reading_key WHERE revision > 0",
-                "SELECT reading, property FROM property_value GROUP BY reading, property HAVING count(*) > 1",
-                "SELECT fraction FROM meter_reading WHERE fraction <> ''",
-                "SELECT date_fraction FROM property_value WHERE date_fraction <> ''",
-                "SELECT * FROM custody_drop",
-            ):
-                assert not connection.execute(query).fetchall(), query
-            assert connection.execute("SELECT meter_individual_id FROM meter_individual").fetchall() == [
-                (self.meter.hex(),)
-            ]
 
     def _ids(self, wanted: dict[int, list]) -> Iterable[tuple[bytes, tuple]]:
         for whose, *_ in wanted[model.LOAD_PROFILE]:
@@ -85,6 +72,46 @@ class Stored:
             local = datetime.fromtimestamp(time + 60 * ahead, UTC)
             stamp = bytes((local.year % 100, local.month, local.day, local.hour, local.minute))
             yield ids.stored_id(self.meter, model.SELF_READ, (whose[1], stamp)), whose
+
+
+def check(path: Path, meters: set[bytes]) -> None:
+    """Nothing was refused, said in two ways, or said twice within a reading; no other meter is there."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        for query in (
+            "SELECT reason FROM dead_letter",
+            "SELECT * FROM reading_key WHERE revision > 0",
+            "SELECT reading, property FROM property_value GROUP BY reading, property HAVING count(*) > 1",
+            "SELECT fraction FROM meter_reading WHERE fraction <> ''",
+            "SELECT date_fraction FROM property_value WHERE date_fraction <> ''",
+            "SELECT * FROM custody_drop",
+        ):
+            assert not connection.execute(query).fetchall(), query
+        found = connection.execute("SELECT meter_individual_id FROM meter_individual").fetchall()
+    assert {bytes.fromhex(meter) for (meter,) in found} == meters
+
+
+def equal_rows(one: list[Row], other: list[Row]) -> None:
+    """Two readers of the same meter have stored the same: as many rows, and of each its id, kind, time and
+    offset, faults, and of each value property, mantissa, exponent, unit, text and date.
+
+    What the meter stores no time for is read at the reader's own: the time of such a row differs, and its id,
+    which begins with what the sender drew at its start. A clock's drift is of that time, too. What they have
+    to be the truth knows (`settle`); here these rows are those of a kind, an alarm's code or a device's
+    number.
+    """
+    assert _comparable(one) == _comparable(other)
+
+
+def _comparable(rows: list[Row]) -> dict:
+    content: dict = {}
+    for row in rows:
+        whose = _whose(row, {row.identifier: ("stored", row.identifier)})
+        values, time = row.values, None if whose[0] in READ_NOW else row.time
+        if whose[0] == "clock":
+            values = {name: value for name, value in values.items() if name != "OSGP_clock_drift"}
+        key = whose if whose[0] in READ_NOW else ("stored", row.identifier)
+        content.setdefault((row.kind, key), []).append((time, row.offset, row.faults, values))
+    return content
 
 
 def _entry(row: Row, known: dict[bytes, tuple]) -> tuple:
