@@ -30,6 +30,7 @@ class RomfsFiles:
     """`root`: an empty directory. Raises UpdateError for what is no such image, OSError of the flash."""
 
     def __init__(self, root: str) -> None:
+        self.root = root
         self._at = 0
         self._path = root
         # What is open: [kind, where it ends, length of the path outside].

@@ -60,10 +60,11 @@ class FileSlots:
         self._files.feed(data)
 
     def abandon(self) -> None:
-        """Nothing more is written."""
+        """Nothing more is written; what was gives its room back."""
         files, self._files = self._files, None
         if files is not None:
             files.close()
+            _remove(files.root)
 
     def end(self, slot: str, record: "dict[str, Any]") -> str:
         """What was written, read back: its digest."""

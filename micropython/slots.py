@@ -254,13 +254,16 @@ def choose() -> str:
 
 
 def confirm() -> None:
-    """For the application, once the broker has acknowledged. Raises OSError."""
+    """For the application, once the broker has acknowledged."""
     places = opened()
     if places.state["trial"]:
         import machine
 
-        places.confirm()
         machine.Timer(_TIMER).deinit()
+        try:
+            places.confirm()
+        except OSError:
+            pass  # it goes on all the same, as long as it is not started again
 
 
 def overdue(uptime_ms: int) -> bool:

@@ -178,6 +178,8 @@ class TestUpdate(unittest.TestCase):
 
         places.medium = Full(DIRECTORY)
         self.refused(bundle("1.2.0"), "not enough space", places)
+        # What was refused takes no room.
+        self.assertEqual(os.listdir(DIRECTORY), [])
 
 
 class TestKeys(unittest.TestCase):
