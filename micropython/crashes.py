@@ -16,6 +16,8 @@ _LOG = "log/crash.txt"
 # How much of the log is kept, and of one crash: the newest.
 _MOST_BYTES = 4096
 _MOST_OF_ONE = 1500
+# The end of what was told is found again by so many bytes.
+_TAIL = 256
 # After so many crashes in a row the board starts in safe mode.
 MOST = 3
 # Marks in the memory that outlives a reset, before the reason.
@@ -88,8 +90,12 @@ def forget(told: bytes) -> None:
     kept = log()
     if kept == told:
         durable_file.remove(_LOG)
-    elif kept.startswith(told):
-        durable_file.write(_LOG, kept[len(told) :])
+        return
+    # Its beginning may have given way meanwhile.
+    last = told[-_TAIL:]
+    at = kept.rfind(last)
+    if at >= 0:
+        durable_file.write(_LOG, kept[at + len(last) :])
 
 
 def restart(why: str) -> None:
