@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import ssl
 import struct
 import subprocess
 import time
@@ -16,6 +17,7 @@ from gateway.simulator.meter import VirtualMeter
 from tests.board import KEY, Application
 from tests.board_hardware.board import Board
 from tests.brokers import free_port
+from tests.certificates import Authority
 from tests.interpreter import ROOT, micropython
 from tests.mosquitto import Mosquitto
 from tests.patience import PATIENCE_S
@@ -61,9 +63,9 @@ async def time_server():
 
 
 @contextlib.asynccontextmanager
-async def listening(port: int):
+async def listening(port: int, tls: ssl.SSLContext | None = None):
     """What the broker has: gives a function that waits for a message on a topic that ends so."""
-    async with aiomqtt.Client("127.0.0.1", port) as client:
+    async with aiomqtt.Client("127.0.0.1", port, tls_context=tls) as client:
         await client.subscribe("#", qos=1)
         kept: list[aiomqtt.Message] = []
 
@@ -91,19 +93,22 @@ async def test_from_power_to_readings_and_home_assistant(
     application: Application, tmp_path: Path, figures
 ) -> None:
     meter = VirtualMeter(KEY[:16].encode(), None, seed=1)
-    broker = Mosquitto(tmp_path)
+    authority = Authority()
+    broker = Mosquitto(tmp_path, certificate=authority.issue(tmp_path, "127.0.0.1"))
     broker.start()
     board = Board(tmp_path, application.directory, "dabbler")
     board.world("wifi", AIR)
+    (board.root / "config/ca.der").write_bytes(authority.der)
+    tls = ssl.create_default_context(cadata=authority.der)
     try:
         async with (
             time_server() as ntp,
             pty_line(meter, link=board.line),
-            listening(broker.port) as message,
+            listening(broker.port, tls) as message,
         ):
             board.install(
                 settings(
-                    broker=SETTINGS["broker"] | {"port": broker.port},
+                    broker=SETTINGS["broker"] | {"port": broker.port, "ca_file": "config/ca.der"},
                     ntp={"server": "127.0.0.1", "port": ntp},
                     home_assistant="homeassistant",
                 ),
