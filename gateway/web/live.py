@@ -56,7 +56,9 @@ class Live:
 
     def _keep(self, watts: int, step: int) -> None:
         if step != self._step:
-            for skipped in range(max(self._step + 1, step - _STEPS + 1), step + 1):
+            oldest = step - _STEPS + 1
+            # Where the clock was put back nothing of what was known is of the time that it seems to be.
+            for skipped in range(max(self._step + 1, oldest) if step > self._step else oldest, step + 1):
                 self._watts[skipped % _STEPS] = _UNKNOWN
             self._step = step
             self._sum = self._count = 0
