@@ -98,6 +98,11 @@ class BoardSection(Section):
     gateway: Address | None = Field(default=None, description="the network's router, for address")
     dns: Address | None = Field(default=None, description="who resolves names; default: the router")
     ntp: str = Field(default="pool.ntp.org", min_length=1, description="server for the time of day")
+    home_assistant: str | None = Field(
+        default=None,
+        pattern="^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$",
+        description="prefix of Home Assistant's discovery, as in homeassistant; without it there is none",
+    )
     page_password_file: SecretFile | None = Field(
         default=None, description="file with the password of the board's page"
     )

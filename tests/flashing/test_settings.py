@@ -69,6 +69,14 @@ def test_without_wifi_the_board_asks_for_it(configuration: Path) -> None:
     assert b"ssid" not in found.files()["/config/board.json"]
 
 
+def test_home_assistant_is_told_where_the_board_s_section_says_so(configuration: Path) -> None:
+    assert "home_assistant" not in converted(configuration).values
+    found = converted(configuration, ("[board]", '[board]\nhome_assistant = "homeassistant"'))
+    assert found.values["home_assistant"] == "homeassistant"
+    with pytest.raises(ConfigurationError, match="home_assistant"):
+        converted(configuration, ("[board]", '[board]\nhome_assistant = "+/#"'))
+
+
 def test_a_board_reads_one_meter(configuration: Path) -> None:
     second = '[[meter]]\nname = "barn"\nport = "/dev/ttyUSB1"\nkey_file = "meter.key"\n[board]'
     with pytest.raises(ConfigurationError, match="--meter: house, barn"):

@@ -215,6 +215,8 @@ def _add_board(settings: Settings, board: BoardSection) -> None:
         if board.wifi_password_file is not None:
             secrets["wifi.password_file"] = read_secret(board.wifi_password_file)
     values["ntp"] = {"server": board.ntp}
+    if board.home_assistant is not None:
+        values["home_assistant"] = board.home_assistant
     if board.page_password_file is not None:
         secrets["page.password_file"] = page_password.verifier(read_secret(board.page_password_file))
     else:
