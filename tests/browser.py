@@ -117,6 +117,11 @@ class Browser:
     async def type(self, text: str) -> None:
         await self.call("Input.insertText", text=text)
 
+    async def choose(self, field: str, file: Path) -> None:
+        """A file, for the input with this id."""
+        found = await self.call("Runtime.evaluate", expression=f"document.getElementById({field!r})")
+        await self.call("DOM.setFileInputFiles", files=[str(file)], objectId=found["result"]["objectId"])
+
     async def tab_to(self, name: str) -> None:
         """With the Tab key, to the control that has this id or, being a button, says this."""
         for _ in range(60):

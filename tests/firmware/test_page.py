@@ -193,6 +193,7 @@ async def test_in_a_browser_by_keyboard_on_a_phone(tmp_path: Path):
             await board.serving()
             await one.go(f"http://{ADDRESS}/")
             await looks(one, pictures)
+            await is_no_update(one, tmp_path / "no.bundle")
             assert one.errors == []
     saved = json.loads((board.root / "config/board.json").read_text())
     assert saved["wifi"]["ssid"] == "home"
@@ -272,12 +273,23 @@ async def looks(one: Browser, pictures: Path) -> None:
     await one.until("document.getElementById('ssid').value === 'home'")
     assert await one.look("document.getElementById('key').value") == ""
     assert "set" in await one.look("document.getElementById('key').placeholder")
-    await one.tab_to("Deutsch")
+    await one.tab_to("language")
     await one.press("Enter")
     await one.until("document.documentElement.lang === 'de'")
     assert await one.look("document.querySelector('label[for=key]').textContent.includes('Schl\xfcssel')")
     assert await one.look(ACCESSIBLE) == []
     await one.picture(pictures / "settings-german.png")
+
+
+async def is_no_update(one: Browser, file: Path) -> None:
+    file.write_bytes(bytes(range(256)) * 40)
+    await one.look("show('update')")
+    await one.choose("bundle", file)
+    await one.tab_to("send")
+    await one.press("Enter")
+    said = await one.until("document.querySelector('#updated.bad')?.textContent")
+    assert "bundle" in said
+    assert await one.look(ACCESSIBLE) == []
 
 
 def test_the_page_is_small_and_speaks_german_wherever_it_speaks(tmp_path: Path, figures):
