@@ -8,7 +8,7 @@ from gateway.c1219.layouts import calendar, profile
 from gateway.c1219.layouts import self_reads as self_read_layouts
 from gateway.c1219.local_time import local_time, recurring_day
 from gateway.c1219.readers import load_profile, self_reads
-from gateway.c1219.readers.profile_columns import Channel, meaning
+from gateway.c1219.readers.profile_columns import meaning, value
 from gateway.c1219.tables import Tables
 from gateway.errors import Refused, TableError
 from gateway.transmission import frames
@@ -182,5 +182,5 @@ def test_m_bus_values(header, raw, factor):
     found = meaning(header)
     if found is not None:
         exponent, unit, coding = found
-        value = Channel(0, "x", exponent, unit, coding, factor).value(raw)
-        assert value is None or value % factor == 0
+        count = value((0, "x", exponent, unit, coding, factor), raw)
+        assert count is None or count % factor == 0

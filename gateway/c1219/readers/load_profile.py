@@ -20,6 +20,7 @@ from ...transmission.registry import COLUMN_FAULTS
 from ..layouts.profile import BT64_END
 from ..types import seconds_of
 from .common import Step, fault
+from .profile_columns import value
 from .profile_cursor import NOT_SEEN, cursor_of, marks_of
 from .profile_cursor import since as since  # noqa: PLC0414 - for whoever reads kinds
 from .profile_sets import entry_of, load, states_of
@@ -411,17 +412,18 @@ class _Part:
             values: list[int | None] = []
             for j in range(len(columns)):
                 channel = columns[j]
-                value = None
+                place = channel[0]
+                count = None
                 if j >= len(chosen[0]):
                     if i + 1 == each.intervals:
-                        start = 5 + 4 * channel.place
-                        value = channel.value(bytes(header[start : start + 4]))
-                elif _nibble(status, channel.place + 1) not in _VOID:
-                    start = at + extended + 4 * channel.place
-                    value = channel.value(bytes(data[start : start + 4]))
-                    if value is None:
+                        start = 5 + 4 * place
+                        count = value(channel, bytes(header[start : start + 4]))
+                elif _nibble(status, place + 1) not in _VOID:
+                    start = at + extended + 4 * place
+                    count = value(channel, bytes(data[start : start + 4]))
+                    if count is None:
                         found.append(COLUMN_FAULTS + 32 * int(fault("OSGP_mbus_undecodable")) + j)
-                values.append(value)
+                values.append(count)
             bits = row_bits + _FAULT_BITS * len([one for one in found if one not in self._open])
             full = self._bits + bits > _FRAME_BITS or self._values + len(columns) > _STEP_VALUES
             if self._bits and full:
@@ -442,8 +444,7 @@ class _Part:
             i += 1
         if times:
             told = [
-                Column(columns[j].prop, mantissas[j], columns[j].exponent, columns[j].unit)
-                for j in range(len(columns))
+                Column(columns[j][1], mantissas[j], columns[j][2], columns[j][3]) for j in range(len(columns))
             ]
             self.items.append(Series(LOAD_PROFILE, times, told, None, faults, origins))
         return i
@@ -451,7 +452,7 @@ class _Part:
     def _faults(self, status: "bytes | bytearray", columns: "list[Channel]") -> "list[int | str]":
         """The common flags; a status that all channels have; else each column's own."""
         found = [fault("OSGP_interval_" + _COMMON[bit]) for bit in range(4) if status[0] >> 4 + bit & 1]
-        own = [_nibble(status, channel.place + 1) for channel in columns]
+        own = [_nibble(status, channel[0] + 1) for channel in columns]
         if not own or not any(own):
             return found
         if min(own) == max(own):

@@ -14,7 +14,7 @@ from ..layouts.profile import ET57, ET66, FIRST_MAPPED
 from ..layouts.registers import BT22
 from ..sources import PRESENT_DEMAND, UNUSED, Resolver, demand_name, name_of
 from ..types import signed
-from .registers import energy_shift
+from .energy import energy_shift
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     # exponent, unit, coding
     Meaning = tuple[int, str | None, int]
+    # A column of the series: which of the interval's values (or end readings) it is, property, exponent,
+    # unit, coding, factor. A value is the count in this coding, times the factor, with the exponent.
+    Channel = tuple[int, int | str, int, str | None, int, int]
 
 _LAST_MAPPED = const(163)
 _MBUS = const(4)  # bits 12 to 15 of an extended source id
@@ -51,30 +54,17 @@ _VIFS = (
 _UNCORRECTED = const(0x3A)  # a VIFE: not converted to base conditions; the unit is the same
 
 
-class Channel:
-    """A column of the series. `place`: which of the interval's values (or end readings) it is. A value
-    is the count in this `coding`, times `factor`, with the decimal exponent."""
+def value(channel: "Channel", raw: bytes) -> "int | None":
+    """The mantissa of four recorded bytes; None for what is no number in this coding.
 
-    def __init__(
-        self, place: int, prop: "int | str", exponent: int, unit: "str | None", coding: int, factor: int
-    ) -> None:
-        self.place = place
-        self.prop = prop
-        self.exponent = exponent
-        self.unit = unit
-        self.coding = coding
-        self.factor = factor
-
-    def value(self, raw: bytes) -> "int | None":
-        """The mantissa of four recorded bytes; None for what is no number in this coding.
-
-        The meter fills up what is shorter with zeros, so the sign of an M-Bus device's 16-bit value is
-        in its own last byte.
-        """
-        if self.coding < _BCD:
-            return signed(raw[: self.coding]) * self.factor
-        digits = _digits(raw[: self.coding - _BCD])
-        return None if digits is None else digits * self.factor
+    The meter fills up what is shorter with zeros, so the sign of an M-Bus device's 16-bit value is in its
+    own last byte.
+    """
+    coding, factor = channel[4], channel[5]
+    if coding < _BCD:
+        return signed(raw[:coding]) * factor
+    digits = _digits(raw[: coding - _BCD])
+    return None if digits is None else digits * factor
 
 
 def _digits(raw: bytes) -> "int | None":
@@ -226,7 +216,7 @@ class Sources:
                 coding = INTEGER
                 if told is not None:
                     exponent, unit, coding = told
-                found[part].append(Channel(place, prop, exponent + shift, unit, coding, factor))
+                found[part].append((place, prop, exponent + shift, unit, coding, factor))
         return found[0], found[1], is_mbus
 
     async def _extended(self, source: int, number: int, sources: "list[int]") -> int:

@@ -14,7 +14,6 @@ local, converted by the meter's own rules of daylight saving time. Coincidents a
 from ..._compat import TYPE_CHECKING
 from ...errors import TableError
 from ...transmission.model import REGISTERS, Reading, Timestamp, Value
-from ..layouts.extended import ET55
 from ..layouts.registers import BT22, BT23
 from ..local_time import local_time
 from ..sources import (
@@ -29,6 +28,7 @@ from ..sources import (
 )
 from ..types import seconds_of
 from .common import now, prop
+from .energy import energy_shift
 
 if TYPE_CHECKING:
     from ..layout import Dimensions, Table
@@ -36,30 +36,13 @@ if TYPE_CHECKING:
     from ..sources import Columns
     from ..tables import Tables
 
-# Packed firmware versions (BT01.14). Energy units came with 3.70; with 1.20 on Control Point and OSGP
-# modules, which number their firmware from 1 on. Meters of 2.0x count outages in minutes.
-_V1_20 = 0x1280
+# Packed firmware versions (BT01.14). Meters of 2.0x count outages in minutes.
 _V2_00 = 0x2000
 _V2_10 = 0x2140
-_V3_70 = 0x38C0
 
 _OUTAGE_DURATION = 4
 
 _NOT_IN_TIERS = b"\x04\x05\x1a\x1b\x1c"
-
-
-async def energy_shift(tables: "Tables") -> int:
-    """Decimal exponent of the meter's energy counts: 0, 1 or 2 for 1, 10 or 100 Wh and varh."""
-    firmware = (await tables.dimensions(("firmware",)))["firmware"]
-    if firmware < _V3_70 and not _V1_20 <= firmware < _V2_00:
-        return 0
-    table = await tables.get_if_there(ET55, "energy_unit")
-    if table is None:
-        return 0
-    unit = table["energy_unit"]
-    if unit not in (0, 1, 10, 100):  # 0: never set
-        raise TableError("ET55 gives the energy register unit %d, the guide knows 1, 10 and 100" % unit)
-    return len(str(unit)) - 1
 
 
 def _add_summation(resolver: "Resolver", dims: "Dimensions", position: int, source: int, tier: int) -> None:
