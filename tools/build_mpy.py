@@ -32,7 +32,13 @@ RESIDENT = (
     "gateway.c1219.tables",
     "gateway.core.cursors",
     "gateway.core.horizon",
+    "gateway.core.outbox",
+    "gateway.drivers.events",
+    "gateway.drivers.pump",
     "gateway.drivers.refusals",
+    "gateway.drivers.refused",
+    "lamp",
+    "progress_watch",
     "timekeeper",
     "wifi",
 )

@@ -73,7 +73,9 @@ class Linked:
                 if isinstance(node, ast.keyword) and node.arg:
                     self._keywords.add(node.arg)
                 elif isinstance(node, ast.Call) and ast.unparse(node.func) == "forget":
-                    forgotten.add(f"{ast.literal_eval(node.args[0])}.")
+                    package, *names = (ast.literal_eval(argument) for argument in node.args)
+                    forgotten.update(set() if names else {f"{package}."})
+                    self._alone.update({f"{package}.{name}" for name in names} & set(self._parts))
                 elif isinstance(node, Function) and "sys.modules.pop(" in ast.unparse(node):
                     self._alone.update(set(self._named(part, node)) & set(self._parts))
                 elif isinstance(node, ast.JoinedStr):
