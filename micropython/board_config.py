@@ -302,6 +302,9 @@ class Sections:
         profile = self.profile = problems.of(Profile, values["board"])
         line: Any = None if profile is None else Line(profile)
         self.open_meter = make_opener(values, line, path, log, problems)
+        prefix = values["home_assistant"]
+        if prefix and ("+" in prefix or "#" in prefix or "" in prefix.split("/")):
+            problems.add("home_assistant", 'takes the beginning of a topic, such as "homeassistant"')
         self.sync_ms = _SYNC_MS if values["outbox_dir"] else SYNC_MS
         self.intervals_ms = intervals_of(values["schedule"], problems)
         self.idle_s = idle_of(values["idle"], problems)

@@ -41,5 +41,6 @@ given = reads()
 step(given, {"wifi.password_file": b"another password"})
 given = reads()
 given["wifi"]["colour"] = 1
+given["home_assistant"] = "home/+"
 step(given, {"key_file": OTHER})
 reads()
