@@ -20,8 +20,10 @@ from pack_layouts import pack_layouts
 from shake import Application
 from source_tree import ROOT, name, portable_files
 
-# What the firmware starts; what these name of other modules keeps its name.
+# What the firmware starts, and what stands beside that in the file system's root; what these name of other
+# modules keeps its name.
 MAINS = ("boot", "main")
+STARTERS = ("crashes", "durable_file", "slot_files", "slot_rom", "slots")
 # The module that all joins that is loaded for good, and what else that is, though it is imported within
 # functions or by what is forgotten.
 APPLICATION = "application"
@@ -90,7 +92,9 @@ def needed() -> Linked:
     remains = Application(inline(pack_layouts(sources)), *MAINS).remains()
     packages = {module for module in remains if sources[module][1]}
     kept = (ROOT / "tools/firmware_names.txt").read_text(encoding="utf-8").split()
-    return Linked(remains, packages, main=APPLICATION, resident=RESIDENT, starters=MAINS, kept=kept)
+    return Linked(
+        remains, packages, main=APPLICATION, resident=RESIDENT, starters=(*MAINS, *STARTERS), kept=kept
+    )
 
 
 def compile_file(source: Path, module: str, out: Path) -> None:

@@ -3,6 +3,7 @@
 import ast
 from pathlib import Path
 
+import build_mpy
 import pytest
 from flashing import application, plan, profile
 from flashing.application import Application
@@ -44,7 +45,7 @@ def test_the_second_version_is_given_up_before_the_first(small: Application) -> 
 def test_what_starts_the_application_needs_nothing_of_it() -> None:
     """What boot.py and main.py import, and these in turn, lies in the root, where no slot can spoil it."""
     folder = ROOT / "micropython"
-    names = [Path(name).stem for name in (*application.SOURCES, *application.STARTERS)]
+    names = [Path(name).stem for name in (*application.SOURCES, *build_mpy.STARTERS)]
     for name in names:
         for statement in ast.parse((folder / f"{name}.py").read_text()).body:
             wanted = []

@@ -15,7 +15,6 @@ from source_tree import ROOT
 
 # The firmware runs these two as source. They and what they import lie in the root: they choose the slot.
 SOURCES = ("boot.py", "main.py")
-STARTERS = ("crashes", "durable_file", "slot_files", "slot_rom", "slots")
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,12 @@ def build(compile_to: Callable[[Path], Mapping[str, int]] = build_mpy.build) -> 
     with tempfile.TemporaryDirectory() as scratch:
         modules, image = Path(scratch, "mpy"), Path(scratch, "app.romfs")
         sizes = compile_to(modules)
-        for name in (*SOURCES, *STARTERS):
+        for name in (*SOURCES, *build_mpy.STARTERS):
             # The root's are loaded by the time a slot is entered.
             (modules / name).with_suffix(".mpy").unlink(missing_ok=True)
         build_rom.pack(modules, image)
         starters = {name: (ROOT / "micropython" / name).read_bytes() for name in SOURCES}
-        for name in STARTERS:
+        for name in build_mpy.STARTERS:
             compiled = Path(scratch, f"{name}.mpy")
             build_mpy.compile_file(ROOT / "micropython" / f"{name}.py", name, compiled)
             starters[compiled.name] = compiled.read_bytes()
