@@ -205,9 +205,9 @@ async def test_a_program_that_stands_still_is_reset(application: Application, tm
     assert b"stood still" in (board.root / "log/crash.txt").read_bytes()
 
 
-def test_a_configuration_is_written_as_a_whole_or_not_at_all(application: Application, tmp_path: Path):
-    board = Board(tmp_path, application.directory)
-    paths = [str(ROOT / "tests/board_hardware"), str(application.directory), ".frozen"]
+def test_a_configuration_is_written_as_a_whole_or_not_at_all(tmp_path: Path):
+    board = Board(tmp_path, ROOT)
+    paths = [str(ROOT / "tests/board_hardware"), str(ROOT / "micropython"), str(ROOT), ".frozen"]
     environment = {**os.environ, "MICROPYPATH": ":".join(paths), "OSGP_BOARD": str(board.hardware)}
     done = subprocess.run(
         [micropython(), str(ROOT / "tests/firmware/config_exercise.py")],
