@@ -69,7 +69,11 @@ class Application:
                 "rssi": -61,
             },
             "board": {"uptimeS": 86400 * 3, "reset": self.reset, "heapFree": 51000},
-            "application": {"version": "1.2.0", "state": "good"},
+            "application": {
+                "version": "1.2.0",
+                "state": "good",
+                "last": ["", "1.3.0", False, "it did not reach the broker"],
+            },
         }
 
 

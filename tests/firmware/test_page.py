@@ -284,6 +284,8 @@ async def looks(one: Browser, pictures: Path) -> None:
 async def is_no_update(one: Browser, file: Path) -> None:
     file.write_bytes(bytes(range(256)) * 40)
     await one.look("show('update')")
+    # In German by now: what became of the last one.
+    await one.until("/1.3.0 .* aufgegeben/.test(document.getElementById('before-this').textContent)")
     await one.choose("bundle", file)
     await one.tab_to("send")
     await one.press("Enter")

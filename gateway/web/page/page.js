@@ -223,6 +223,11 @@ async function look() {
       const status = await api("status");
       trouble();
       paint(status);
+    } else if (shown === "update") {
+      const {application: {state, last} = {}} = await api("status");
+      trouble();
+      $("before-this").textContent = state === "trial" ? t("It is on trial until it reaches the broker.") :
+        last && !last[2] ? t("Version % was tried and given up: %", last[1], last[3]) : "";
     } else if (shown === "log") {
       await more();
       trouble();
