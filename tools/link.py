@@ -26,9 +26,10 @@ _BY_NAME = ("getattr", "hasattr", "setattr")
 class Linked:
     """`sources`: text by module name; `packages`: which are packages; `main`: the module that those join that
     are loaded for good, which are what it imports and `resident` with what they import; `starters`: modules
-    that others import by name, as they do what these import. `kept`: names of attributes that objects of the
-    interpreter have. Gives `texts` by the name of the new module, `module_of` by that of the old one, and
-    `starts`, at which lines of the new modules the old ones begin."""
+    that others import by name, as they do what these import, and that are not rewritten where they lie.
+    `kept`: names of attributes that objects of the interpreter have. Gives `texts` by the name of the new
+    module, `module_of` by that of the old one, and `starts`, at which lines of the new modules the old ones
+    begin."""
 
     def __init__(
         self,
@@ -48,10 +49,11 @@ class Linked:
         self._fixed: set[str] = set()
         self._prefixes: tuple[str, ...] = ()
         self._forgotten: tuple[str, ...] = ()
-        self._alone = {"texts", *packages, *starters}
+        self._starters = tuple(starter for starter in starters if starter in self._parts)
+        self._alone = {"texts", *packages, *self._starters}
         self._asked: set[Origin] = set()
         self._survey()
-        self._ask(starters)
+        self._ask()
         self.module_of = self._join({main, *resident})
         self._attributes = self._attribute_names()
         self._globals = self._global_names()
@@ -106,9 +108,9 @@ class Linked:
                     if isinstance(statement, ast.Assign):
                         yield from self._named(part, statement.value)
 
-    def _ask(self, starters: Iterable[str]) -> None:
-        """What starters, which are not rewritten everywhere, ask of others keeps its name."""
-        for starter in starters:
+    def _ask(self) -> None:
+        """What starters, which are not rewritten where they lie, ask of others keeps its name."""
+        for starter in self._starters:
             tree = self._parts[starter].module.tree
             imports = dict(self._all_imports(self._parts[starter]))
             for source, inner in imports.values():
@@ -217,6 +219,12 @@ class Linked:
     def _attribute_names(self) -> dict[str, str]:
         families: dict[str, set[str]] = {}
         kept = set(self._kept) | self._fixed
+        for starter in self._starters:
+            for node in ast.walk(self._parts[starter].module.tree):
+                if isinstance(node, ast.Attribute):
+                    kept.add(node.attr)
+                elif isinstance(node, ast.ClassDef):
+                    kept |= bound_in(node.body)
         classes = [
             node
             for part in self._parts.values()
