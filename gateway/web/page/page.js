@@ -107,7 +107,7 @@ async function enter() {
     hello = await fetch("api/hello").then(answer => answer.json());
     setup = hello.setup;
     $("name").textContent = document.title = hello.name;
-    $("version").textContent = t("Version %", hello.version);
+    $("version").textContent = hello.version && t("Version %", hello.version);
     trouble();
   } catch {
     trouble(new Error(t("The board does not answer. Is this device in the same network?")));
