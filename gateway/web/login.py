@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _CHALLENGES = const(4)
 _SESSIONS = const(3)
 _CHALLENGE_MS = const(120000)
-_IDLE_MS = const(1800000)
+_IDLE_MS = const(600000)
 _FREE_TRIES = const(3)
 _LONGEST_WAIT_S = const(300)
 _LEAST_ITERATIONS = const(4096)

@@ -76,9 +76,9 @@ class LoginTest(unittest.TestCase):
 
     def test_a_session_ends_when_nobody_uses_it(self):
         client = logged_in(self.login)
-        self.login.check(request(client.header("GET", "/api/status")), 1700000)
-        self.login.check(request(client.header("GET", "/api/status")), 3400000)
-        self.denied(request(client.header("GET", "/api/status")), 3400000 + 1800001)
+        self.login.check(request(client.header("GET", "/api/status")), 500000)
+        self.login.check(request(client.header("GET", "/api/status")), 1000000)
+        self.denied(request(client.header("GET", "/api/status")), 1000000 + 600001)
 
     def test_sessions_and_challenges_are_few(self):
         first = logged_in(self.login)
