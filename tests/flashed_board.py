@@ -1,4 +1,4 @@
-"""A board as tools/flash.py leaves it: flashed into a mock of its boot loader, and read back."""
+"""A board as tools/flash.py leaves it: flashed into a mock of its boot loader, read back, and started."""
 
 import functools
 import io
@@ -11,20 +11,44 @@ from flashing.show import Show
 from rich.console import Console
 
 from tests.esp_firmware import STOCK, firmware
+from tests.interpreter import ROOT, micropython
 from tests.mock_board import mock_board
+from tests.powered_board import PoweredBoard
 
 BAUD = 460800
 FLASH_BYTES = 4 << 20
+# From LittleFS all bytecode is loaded into memory; the stand-in for a ROMFS partition lies there whole.
+HEAP = "4M"
 
 
 class FlashedBoard:
-    """`image`: a file with the bytes of the file system (for tests/board_hardware/flash.py). `rom`: one
-    with those of the ROMFS partition, None without one. `said`: what the tool said."""
+    """`image`: a file with the bytes of the file system. `rom`: one with those of the ROMFS partition, None
+    without one. `said`: what the tool said."""
 
     def __init__(self, image: Path, rom: Path | None, said: str) -> None:
         self.image = image
         self.rom = rom
         self.said = said
+
+
+class StartedBoard(PoweredBoard):
+    """Starts from what was flashed, and what it writes stays there."""
+
+    def __init__(self, flashed: FlashedBoard, directory: Path) -> None:
+        super().__init__(directory)
+        self.flashed = flashed
+        self.environment |= {
+            "OSGP_FLASH": str(flashed.image),
+            # The board's own file system is at the root of all.
+            "OSGP_BOARD": f"/host{self.hardware}",
+            "OSGP_UART": f"/host{self.line}",
+        }
+        if flashed.rom is not None:
+            self.environment["OSGP_ROMFS"] = str(flashed.rom)
+
+    def command(self) -> tuple[tuple[str, ...], Path]:
+        script = str(ROOT / "tests/board_hardware/flash.py")
+        return (micropython(), "-X", f"heapsize={HEAP}", script), ROOT
 
 
 # Compiling takes long, and gives all boards of a run the same.

@@ -1,0 +1,145 @@
+"""How long a board takes from power-on to its first reading, by what the unix port needs for it."""
+
+import asyncio
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+from flashing import image
+
+from gateway.simulator.listen import pty_line
+from gateway.simulator.meter import VirtualMeter
+from tests.board import KEY, compile_hardware, tool
+from tests.flashed_board import FlashedBoard
+from tests.image.world import World
+from tests.interpreter import ROOT, mpy_cross
+from tests.patience import PATIENCE_S
+from tests.powered_board import PoweredBoard
+
+# What a pass of pace.py's `work` takes on an ESP32 at 240 MHz: it took 0.107 times as long as a pass of
+# MicroPython's tests/perf_bench/misc_pystone.py on the unix port, and of those an ESP32 does some 1,700 a
+# second (MicroPython's issues #5673 and #6565: 1,661 at 240 MHz, 1,732).
+BOARD_US = 63
+HEAP = "256K"
+_RUNS = 5
+# Start, eight bits, stop.
+_BITS = 10
+# Assumed for a board, because the unix port's is another cipher code on another processor: one TLS handshake
+# with a P-256 certificate, and reading and hashing the slot's 300 KB from flash.
+TLS_S = 1.5
+SLOT_S = 0.5
+
+
+class CountedChannel:
+    """A port of a meter, and how many bytes went over its line, how often."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self.bytes = 0
+        self.answers = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    def receive(self, data: bytes, now_ms: int) -> list[bytes]:
+        answers: list[bytes] = self._channel.receive(data, now_ms)
+        self.bytes += len(data) + sum(map(len, answers))
+        self.answers += len(answers)
+        return answers
+
+    def seconds(self) -> float:
+        pauses = self.answers * self._channel.request_every_ms / 1000
+        return self.bytes * _BITS / self._channel.baud + float(pauses)
+
+
+async def table(world: World, flashed: FlashedBoard) -> str:
+    """`flashed`: with the application in its ROMFS partition; it is executed there, in place."""
+    images = _images(world.directory, flashed)
+    started_s, pass_us = _pace(world.directory)
+    cpu, line = [], []
+    for _ in range(_RUNS):
+        meter = VirtualMeter(KEY[:16].encode(), None, seed=1)
+        channel = CountedChannel(meter.ports[0])
+        async with pty_line(channel, link=world.line):
+            used_s = await _first_reading(world, BoardInPlace(world, images))
+        cpu.append(used_s - started_s)
+        line.append(channel.seconds())
+    work = min(cpu)
+    slower = BOARD_US / pass_us
+    board = work * slower
+    rows = (
+        (
+            f"interpreter: {1000 * work:.0f} ms here, times {slower:.0f} at 240 MHz",
+            board,
+        ),
+        ("meter's line at 9600 baud, with the meter's pauses", line[-1]),
+        ("TLS to the broker (assumed)", TLS_S),
+        ("the slot's check (assumed)", SLOT_S),
+        ("from power-on to the first published reading, besides Wi-Fi", board + line[-1] + TLS_S + SLOT_S),
+    )
+    return "\n".join(f"{seconds:6.1f} s  {what}" for what, seconds in rows)
+
+
+def _images(directory: Path, flashed: FlashedBoard) -> str:
+    assert flashed.rom is not None
+    hardware = directory / "hardware-mpy"
+    hardware.mkdir()
+    compile_hardware(hardware)
+    tool("build_rom.py", hardware, directory / "hardware.romfs")
+    root = directory / "root"
+    for name, data in image.read(flashed.image.read_bytes()).items():
+        file = root / name[1:]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+        file.chmod(0o600)
+    return f"{flashed.rom},{directory / 'hardware.romfs'}"
+
+
+def _pace(directory: Path) -> tuple[float, float]:
+    """Seconds that the process takes until the interpreter has started, microseconds of a pass."""
+    place = directory / "pace"
+    place.mkdir()
+    command = (mpy_cross(), "-s", "pace", "-o", place / "pace.mpy", ROOT / "tests/image/pace.py")
+    subprocess.run(command, check=True)
+    tool("build_rom.py", place, directory / "pace.romfs")
+    started, once = tool(
+        "run_from_rom.py", directory / "pace.romfs", "pace", "-X", f"heapsize={HEAP}"
+    ).split()
+    return int(started) / 1e9, float(once)
+
+
+class BoardInPlace(PoweredBoard):
+    """What was flashed, with the application where the partition is mapped into memory, as on a board."""
+
+    def __init__(self, world: World, images: str) -> None:
+        super().__init__(world.directory)
+        self._images = images
+        self._root = world.directory / "root"
+
+    def command(self) -> tuple[tuple[str, ...], Path]:
+        program = str(ROOT / "tools/run_from_rom.py")
+        return (sys.executable, program, self._images, "firmware", "-X", f"heapsize={HEAP}"), self._root
+
+
+async def _first_reading(world: World, board: PoweredBoard) -> float:
+    """Seconds of the processor."""
+    context = ssl.create_default_context(cadata=world.authority.der)
+    async with (
+        aiomqtt.Client("127.0.0.1", world.broker.port, tls_context=context, timeout=PATIENCE_S) as client,
+    ):
+        await client.subscribe("+/+/smartMeterMessage/+/compact", qos=1)
+
+        async def first() -> float:
+            await anext(client.messages)
+            return board.cpu_s()
+
+        used = asyncio.create_task(first())
+
+        async def published() -> float | None:
+            return used.result() if used.done() else None
+
+        async with board:
+            return await board.until(published, "a first reading")

@@ -1,0 +1,82 @@
+"""What is around a board that was flashed: its meter, a TLS broker, and the cloud behind that."""
+
+import asyncio
+import contextlib
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.board import CREDENTIAL, KEY, process, secret
+from tests.brokers import NatsServer
+from tests.certificates import Authority
+from tests.firmware.test_unix_port import rows
+from tests.patience import PATIENCE_S
+
+WIFI = "a word for the radio"
+
+
+class World:
+    """`directory`: of all files, with `gateway.toml` and what it names; `database`: the cloud's."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.authority = Authority()
+        certificate = self.authority.issue(directory, "127.0.0.1")
+        self.broker = NatsServer(directory / "broker", certificate=certificate)
+        self.database = directory / "readings.db"
+        self.line = directory / "line"
+        secret(directory / "meter.key", KEY)
+        secret(directory / "wifi.password", WIFI)
+        secret(directory / "credential", CREDENTIAL)
+        (directory / "ca.pem").write_text(ssl.DER_cert_to_PEM_cert(self.authority.der))
+
+    def gateway_toml(self, meter: str = "", board: str = "") -> Path:
+        """What is flashed. `meter`, `board`: more lines of these sections."""
+        file = self.directory / "gateway.toml"
+        file.write_text(
+            f"""\
+[gateway]
+id = "board"
+[broker]
+url = "{self.broker.url}"
+ca_file = "ca.pem"
+credential_file = "credential"
+[board]
+wifi_ssid = "at home"
+wifi_password_file = "wifi.password"
+{board}
+[[meter]]
+name = "house"
+port = "/dev/ttyUSB0"
+key_file = "meter.key"
+{meter}
+"""
+        )
+        return file
+
+    @contextlib.asynccontextmanager
+    async def at_work(self, environment: dict[str, str] | None = None) -> AsyncIterator["World"]:
+        """With broker and cloud."""
+        file = self.directory / "cloud.toml"
+        file.write_text(
+            f"[broker]\nurl = '{self.broker.url}'\nca_file = '{self.directory}/ca.pem'\n"
+            f"[database]\nurl = 'sqlite:///{self.database}'\n"
+            f"[custody]\ncredential_file = '{self.directory}/credential'\n"
+        )
+        with self.broker:
+            command = (sys.executable, "-m", "omdp_cloud.cli", "serve", "-c", str(file))
+            async with process(*command, environment=environment) as child:
+                assert child.stdout
+                async with asyncio.timeout(PATIENCE_S):
+                    line = await child.stdout.readline()
+                if not line:
+                    assert child.stderr
+                    pytest.fail((await child.stderr.read()).decode())
+                yield self
+
+    async def stored(self, *kinds: int) -> bool | None:
+        """Whether a reading of each of these kinds is in the database; None where not."""
+        return set(kinds) <= set(rows(self.database)) or None
