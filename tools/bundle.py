@@ -33,9 +33,8 @@ from slot_files import FileSlots
 from slots import Slots
 
 FIRST = "a"
-# Lie in the file system's root.
+# Where what a board's rescue needs stands.
 _ROOMS = ("micropython", "gateway")
-_STARTERS = ("main", "crashes", "durable_file", "slot_files", "slot_rom", "slots")
 
 
 def make(image: bytes, version: str, key: Ed25519PrivateKey, family: str = FAMILY) -> bytes:
@@ -105,7 +104,7 @@ def first_slot(image: bytes, version: str, rom: bool) -> dict[str, bytes]:
 def rescue() -> dict[str, bytes]:
     """What takes an update where neither slot is whole, by path from /app; it uses what else starts a board
     (tools/flashing/application.py)."""
-    from build_mpy import compile_file, file_of, module_name
+    from build_mpy import MAINS, STARTERS, compile_file, file_of, module_name
     from inline import inline
     from shake import Application
     from source_tree import portable_files
@@ -119,7 +118,7 @@ def rescue() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch, "root")
         for name, text in Application(inline(texts), "main").remains().items():
-            if name not in _STARTERS:
+            if name not in (*MAINS, *STARTERS):
                 source = Path(scratch, "source.py")
                 source.write_text(text, encoding="utf-8")
                 out = (root / "rescue" / file_of(name, {"gateway"})).with_suffix(".mpy")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import bundle
 import pytest
+from build_mpy import STARTERS
 
 from tests.brokers import free_port, wait_for_port
 from tests.interpreter import ROOT, micropython
 from tests.patience import PATIENCE_S
 from tests.update_vectors import KEY, bytecode, files, image, public
 
-STARTERS = ("crashes", "durable_file", "slot_files", "slot_rom", "slots")
 CHOOSE = "import slots; print(slots.choose())"
 SERVE = CHOOSE + "; import asyncio, sys, application; asyncio.run(application.serve(int(sys.argv[1])))"
 
