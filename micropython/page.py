@@ -21,8 +21,10 @@ _CONNECTIONS = const(4)
 _KEEP_MS = const(600000)
 _LOOK_MS = const(10000)
 _TRY_AGAIN_MS = const(30000)
-# Where the image has the page's files: beside this module as in the source.
-FILES = __file__[: __file__.rfind("/") + 1] + "gateway/web/page"
+_PLACE = __file__.rfind("/")
+# Where the page's files are: beside this module as in the source. A frozen module lies nowhere; then
+# they are in the file system (tools/flashing/plan.py).
+FILES = "/web" if _PLACE < 0 else __file__[:_PLACE] + "/gateway/web/page"
 _MODULES = ("gateway.web", "board_page", "board_config", "config_writer", "secret_file", "ota", "bundle_head")
 
 

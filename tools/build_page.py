@@ -20,15 +20,23 @@ def shorter(name: str, text: str) -> str:
     return re.sub(r"\s*([{};:,])\s+", r"\1", kept) if name.endswith(".css") else kept
 
 
+def compressed() -> dict[str, bytes]:
+    """By the name that a file has on the board; the same input gives the same bytes."""
+    return {
+        source.name + ".gz": gzip.compress(
+            shorter(source.name, source.read_text(encoding="utf-8")).encode(), 9, mtime=0
+        )
+        for source in sorted(PAGE.iterdir())
+    }
+
+
 def build(target: Path) -> dict[str, int]:
-    """Bytes by the file's name; the same input gives the same bytes."""
+    """Bytes by the file's name."""
     target.mkdir(parents=True, exist_ok=True)
-    sizes = {}
-    for source in sorted(PAGE.iterdir()):
-        content = gzip.compress(shorter(source.name, source.read_text(encoding="utf-8")).encode(), 9, mtime=0)
-        (target / (source.name + ".gz")).write_bytes(content)
-        sizes[source.name] = len(content)
-    return sizes
+    files = compressed()
+    for name, content in files.items():
+        (target / name).write_bytes(content)
+    return {name: len(content) for name, content in files.items()}
 
 
 def main() -> int:

@@ -328,7 +328,8 @@ def test_a_frozen_application_is_not_put_there_again(
     job.flash(board.port, 460800)
     files = image.read(bytes(board.data[FILE_SYSTEM:]))
     assert "/config/board.json" in files
-    assert not [name for name in files if not name.startswith("/config/")]
+    assert "/web/index.html.gz" in files
+    assert not [name for name in files if not name.startswith(("/config/", "/web/"))]
 
 
 def test_an_image_for_no_board_in_particular(configuration: Path, small: Application, tmp_path: Path) -> None:

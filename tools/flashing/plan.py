@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import build_page
+
 from gateway.errors import ConfigurationError
 
 from . import image, partitions
@@ -67,7 +69,7 @@ def plan(
     """
     place = partitions.file_system(table, flash_bytes)
     rom = None if application is None else _rom(table, application)
-    files = {} if application is None else application.files(rom is not None)
+    files = _page() if application is None else application.files(rom is not None)
     slot, room = _rooms(place, files)
     notes = []
     if room < _LEAST_OUTBOX:
@@ -104,6 +106,11 @@ def plan(
         rows,
         [*notes, *settings.told] if settings else notes,
     )
+
+
+def _page() -> dict[str, bytes]:
+    """The page's files, which can't be frozen into a firmware: micropython/page.py looks for them here."""
+    return {f"/web/{name}": content for name, content in build_page.compressed().items()}
 
 
 def _rooms(place: Partition, files: Mapping[str, bytes]) -> tuple[int, int]:
