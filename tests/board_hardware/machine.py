@@ -196,6 +196,8 @@ class WDT:
     def __init__(self, id=0, timeout=5000):
         if id != 0 or timeout <= 0:
             raise ValueError("WDT timeout too short")
+        if world.read("broken"):
+            raise RuntimeError(world.read("broken").decode())
         self._timeout = timeout
         world.record("wdt %d" % timeout)
         self.feed()

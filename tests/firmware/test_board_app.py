@@ -167,8 +167,7 @@ async def test_crashes_in_a_row_lead_to_safe_mode_and_are_told(application: Appl
     broker.start()
     board = Board(tmp_path, application.directory)
     board.install(settings(broker=SETTINGS["broker"] | {"port": broker.port}), **SECRETS)
-    broken = board.root / "progress_watch.py"
-    broken.write_text('"""What only a board that works loads."""\nraise RuntimeError("broken on purpose")\n')
+    board.world("broken", "broken on purpose")
     try:
         async with board:
             for _ in range(3):
@@ -177,7 +176,7 @@ async def test_crashes_in_a_row_lead_to_safe_mode_and_are_told(application: Appl
             await board.says("mode: safe mode")
             await board.says("Wi-Fi: joined home")
         assert board.starts == 4
-        broken.unlink()
+        (board.hardware / "broken").unlink()
         async with listening(broker.port) as message, board:
             await board.says("starting: the power came")
             crash = await message("concentrator/board/crash")
@@ -193,14 +192,11 @@ async def test_crashes_in_a_row_lead_to_safe_mode_and_are_told(application: Appl
 
 async def test_a_program_that_stands_still_is_reset(application: Application, tmp_path: Path):
     board = Board(tmp_path, application.directory)
-    board.install(
-        settings(broker=SETTINGS["broker"] | {"port": free_port()}, ntp={"server": "127.0.0.1"}), **SECRETS
-    )
-    (board.root / "network_time.py").write_text(
-        "class NoTime(Exception):\n    pass\n\nasync def ask(server, port):\n    while True:\n        pass\n"
-    )
+    board.install(settings(broker=SETTINGS["broker"] | {"port": free_port()}), **SECRETS)
     board.watchdog_s = 3
     async with board:
+        await board.says("mode: working")
+        board.world("hang", "")
         await board.says("starting: the hardware watchdog: the program had stood still")
     assert b"stood still" in (board.root / "log/crash.txt").read_bytes()
 
