@@ -113,7 +113,7 @@ class TestUpdate(unittest.TestCase):
     def test_every_byte_that_is_changed_is_found(self):
         data = bundle("1.2.0")
         running = self.running("1.10.0")
-        for at in list(range(0, 144, 5)) + list(range(144, len(data), 37)) + [len(data) - 1]:
+        for at in list(range(0, 144, 11)) + list(range(144, len(data), 97)) + [len(data) - 1]:
             changed = bytearray(data)
             changed[at] ^= 0x10
             with self.assertRaises(UpdateError):
