@@ -2,9 +2,10 @@
 
 import functools
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
-from flashing import application
+from flashing import application, image
 from flashing.board import connect
 from flashing.job import Job
 from flashing.show import Show
@@ -29,6 +30,11 @@ class FlashedBoard:
         self.image = image
         self.rom = rom
         self.said = said
+
+    def change(self, files: Mapping[str, bytes]) -> None:
+        """What a test needs otherwise than it is flashed."""
+        data = self.image.read_bytes()
+        self.image.write_bytes(image.build(len(data), {**image.read(data), **files}).data)
 
 
 class StartedBoard(PoweredBoard):
@@ -73,14 +79,14 @@ def flashed_board(
         job = Job(name, config, None, file, show, build=_built)
         job.flash(board.port, BAUD)
         with connect(board.port, BAUD, show) as found:
-            image = directory / "board.img"
-            image.write_bytes(_read(found, board.data, start, FLASH_BYTES - start))
+            file_system = directory / "board.img"
+            file_system.write_bytes(_read(found, board.data, start, FLASH_BYTES - start))
             rom = None
             for label, _, _, place, size in partitions:
                 if label == "romfs":
                     rom = directory / "board.romfs"
                     rom.write_bytes(_read(found, board.data, place, size))
-    return FlashedBoard(image, rom, said.getvalue())
+    return FlashedBoard(file_system, rom, said.getvalue())
 
 
 def _read(found, flash: bytearray, start: int, size: int) -> bytes:

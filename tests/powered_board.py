@@ -24,7 +24,7 @@ _Found = TypeVar("_Found")
 class PoweredBoard:
     """`hardware`: what the stand-ins read and write (tests/board_hardware/world.py); `line`: to the meter.
     `starts`: since power came first; `said`: what it wrote on its console, by lines. `watchdog_s`: how long
-    it may be left unfed, whatever it was set to; None: no watchdog is there. `environment`: of its next starts.
+    it may be left unfed, whatever it was set to; None: there is no watchdog. `environment`: of its next starts.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -4,18 +4,23 @@ The whole application is written through esptool into a mock of the boot loader 
 unix port mounts what was read, as a board mounts its flash, and starts from it.
 """
 
+import asyncio
+import json
 from pathlib import Path
 
 import pytest
+from flashing import image
 
 from gateway.simulator.listen import pty_line
 from gateway.simulator.meter import VirtualMeter
 from gateway.transmission import model
-from tests.board import KEY
+from tests.board import CREDENTIAL, KEY
+from tests.brokers import free_port
 from tests.esp_firmware import STOCK, WITH_ROMFS
 from tests.flashed_board import StartedBoard, flashed_board
 from tests.image import start_time
-from tests.image.world import World
+from tests.image.world import WIFI, World
+from tests.phone import ADDRESS, Phone, certificate, resolve, verifier
 
 FIRMWARE = pytest.mark.parametrize("partitions", [STOCK, WITH_ROMFS], ids=["files", "romfs"])
 
@@ -39,3 +44,52 @@ async def test_how_long_the_first_reading_takes(tmp_path: Path, figures) -> None
     flashed = flashed_board(tmp_path / "board", world.gateway_toml(), partitions=WITH_ROMFS)
     async with world.at_work():
         figures(await start_time.table(world, flashed))
+
+
+async def test_a_bare_board_is_set_up_by_a_phone_and_reads(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    flashed = flashed_board(tmp_path / "board", None, partitions=WITH_ROMFS)
+    port, names_port = free_port(), free_port()
+    profile = json.loads(image.read(flashed.image.read_bytes())["/config/profile.json"])
+    profile["setup"] |= {"port": port, "dns_port": names_port}
+    flashed.change({"/config/profile.json": json.dumps(profile).encode()})
+    meter = VirtualMeter(KEY[:16].encode(), None, seed=1)
+    phone = Phone(port)
+    board = StartedBoard(flashed, tmp_path)
+    board.world("wifi", {"networks": {"at home": WIFI, "next door": "a secret"}})
+    async with world.at_work(), pty_line(meter, link=board.line), board:
+        await board.until(phone.found, "its page")
+        assert await asyncio.to_thread(resolve, names_port) == ADDRESS
+        status, headers, _ = await phone.request(
+            b"GET /hotspot-detect.html HTTP/1.1\r\nHost: captive.apple.com\r\n\r\n"
+        )
+        assert (status, headers["location"]) == (302, f"http://{ADDRESS}/")
+        _, said = await phone.ask("GET", "/api/scan")
+        assert "at home" in [one["ssid"] for one in said["networks"]]
+        settings = {
+            "wifi": {"ssid": "at home"},
+            "broker": {"host": "127.0.0.1", "port": world.broker.port, "client_id": "house"},
+            "page": {"port": port},
+        }
+        secrets = {
+            "wifi.password_file": WIFI,
+            "key_file": KEY,
+            "broker.ca_file": certificate(world.authority),
+            "broker.credential_file": CREDENTIAL,
+            "page.password_file": verifier(),
+        }
+        given = {"settings": settings, "secrets": secrets}
+        status, said = await phone.ask("POST", "/api/meter", given)
+        assert (status, said.get("serial")) == (200, meter.serial)
+        assert await phone.ask("POST", "/api/settings", given) == (200, {})
+        await phone.ask("POST", "/api/restart")
+
+        await board.until(lambda: world.stored(model.IDENTITY, model.PRESENT, model.REGISTERS), "readings")
+        await board.until(phone.found, "its page")
+        await phone.log_in()
+        status, said = await phone.ask("GET", "/api/status")
+        assert (status, said["broker"]["state"], said["wifi"]["connected"]) == (200, "working", True)
+        assert said["live"]["values"]
+    assert board.starts == 2
+    console = "\n".join(board.said)
+    assert not any(one in console for one in (WIFI, KEY, CREDENTIAL))
