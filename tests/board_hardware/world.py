@@ -1,9 +1,9 @@
 """What the stand-ins share: the directory OSGP_BOARD, where tests say how the world is and see what was done.
 
-Of the world: `pin.<n>` holds the level of an input, `wifi` (JSON) what is on the air; `interrupt`, once it is
-there, is Ctrl-C on the console. The interpreter takes a signal for that in the midst of anything, and then
-breaks now and then; a board takes it between two instructions. While there is `hang` the program stands still;
-what is in `broken` the watchdog raises when it is made.
+Of the world: `pin.<n>` holds the level of an input, `wifi` (JSON) what is on the air; `interrupt`, once it
+is there, is Ctrl-C on the console. The interpreter takes a signal for that in the midst of anything, and then
+breaks now and then; a board takes it between two instructions. While there is `hang` the program stands
+still; what is in `broken` the watchdog raises when it is made.
 
 Done by the board: `record` has a line for each thing done, `level.<n>` the level of an output, `wdt` the
 watchdog's time-out in ms (written anew when it is fed), `rtc` the memory that outlives resets, `reset_cause`

@@ -1,9 +1,11 @@
 """Where a board's time comes from: the network, or the meter, and how readings say so."""
 
 import asyncio
+import sys
 import unittest
 
 from network_time import NoTime, parse
+from timekeeper import Timekeeper
 
 from gateway import clock
 from gateway.c1219.tables import Tables
@@ -97,6 +99,77 @@ class NetworkTime(unittest.TestCase):
         ):
             with self.assertRaises(NoTime):
                 parse(wrong, TOKEN)
+
+
+class FakeServer:
+    """In the place of network_time: gives these offsets, or says why not."""
+
+    NoTime = NoTime
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.asked = 0
+
+    async def ask(self, server, port):
+        self.asked += 1
+        answer = self.answers.pop(0)
+        if isinstance(answer, str):
+            raise NoTime(answer)
+        return answer
+
+
+class TestTimekeeper(unittest.TestCase):
+    def setUp(self):
+        self.kept = sys.modules.get("network_time"), clock.monotonic_ms, clock.utc_ms, clock.set_utc
+        self.now = 0
+        self.utc = METER_MS
+        clock.monotonic_ms = lambda: self.now
+        clock.utc_ms = lambda: self.utc
+        clock.set_utc = self.set
+        self.said = []
+        self.keeper = Timekeeper({"server": "time", "port": 123}, lambda level, text: self.said.append(text))
+
+    def tearDown(self):
+        sys.modules["network_time"], clock.monotonic_ms, clock.utc_ms, clock.set_utc = self.kept
+
+    def set(self, utc, source):
+        self.utc = utc
+        self.assertEqual(source, clock.NETWORK)
+
+    def after(self, seconds, server):
+        """So much later by a clock that loses nothing by itself; whether somebody was asked."""
+        self.now += 1000 * seconds
+        self.utc += 1000 * seconds
+        sys.modules["network_time"] = server  # dropped after each question
+        before = server.asked
+        asyncio.run(self.keeper.ask())
+        return server.asked > before
+
+    def test_it_asks_once_an_hour_and_measures_what_the_clock_loses(self):
+        server = FakeServer(5000, 72, -36)
+        self.assertTrue(self.after(0, server))
+        self.assertEqual(self.utc, METER_MS + 5000)
+        self.assertIsNone(self.keeper.drift_ppm)  # that was how wrong it was set
+        self.assertFalse(self.after(3599, server))
+        self.assertTrue(self.after(1, server))
+        self.assertEqual(self.keeper.drift_ppm, 20)
+        self.assertTrue(self.after(3600, server))
+        self.assertEqual(self.keeper.drift_ppm, -10)
+        self.assertEqual(self.keeper.status()["correctedMs"], -36)
+
+    def test_a_server_that_is_silent_is_asked_ever_more_seldom_and_told_once(self):
+        server = FakeServer(*["it does not answer"] * 100)
+        asked = [second for second in range(0, 3600) if self.after(1, server)]
+        self.assertTrue(7 <= len(asked) <= 12)
+        self.assertEqual(self.said, ["network time: it does not answer"])
+        self.assertEqual(self.keeper.status()["reason"], "it does not answer")
+        server.answers[0] = 10
+        self.assertTrue(self.after(600, server))
+        self.assertEqual(self.keeper.status()["reason"], "")
+
+    def test_without_a_server_nobody_is_asked(self):
+        self.keeper = Timekeeper({"server": "", "port": 123}, lambda level, text: None)
+        self.assertFalse(self.after(7200, FakeServer()))
 
 
 if __name__ == "__main__":
