@@ -13,6 +13,8 @@
 # make test-firmware  flashes the whole application into a mock of the boot loader, reads it back and starts from it
 # make power-cuts  a board that loses power CUTS times in each of four lives, while it writes outbox, cursor,
 #              configuration and updates
+# make board-day  the board's whole application at the default schedule for HOURS hours, SPEED times as fast as they are,
+#              with HEAP bytes of heap, over TLS to a real broker: heap by the hour, then every row against the truth
 # make check   style, types, arrows, and mpy-cross over every portable file
 PYTHON ?= python3
 VENV ?= .venv
@@ -35,9 +37,12 @@ FIRMWARE ?=
 REPORT ?= build/chaos-$(SEED).json
 METERS ?= 200
 MINUTES ?= 5
+HOURS ?= 24
+SPEED ?= 60
+HEAP ?= 224K
 BIN := $(VENV)/bin
 
-.PHONY: backlog demo firmware test-firmware test fuzz noise chaos many roles power-cuts check format clean
+.PHONY: backlog board-day demo firmware test-firmware test fuzz noise chaos many roles power-cuts check format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/osgp-gateway demo --seconds $(SECONDS)
@@ -76,6 +81,9 @@ test-firmware: $(VENV)/.test
 
 power-cuts: $(VENV)/.test
 	PYTHONPATH=tools:micropython $(BIN)/python -m tests.firmware.power_cuts --seed $(SEED) --cuts $(CUTS)
+
+board-day: $(VENV)/.test
+	$(BIN)/python -m tests.board_day.run --seed $(SEED) --hours $(HOURS) --scale $(SPEED) --heap $(HEAP)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -69,6 +69,19 @@ def compile_hardware(directory: Path) -> None:
             subprocess.run([mpy_cross(), "-s", source.stem, "-o", out, source], check=True)
 
 
+def build(directory: Path, image: Path) -> str:
+    """The application's bytecode, its image and, beside that, one of the stand-ins for hardware; gives the
+    sizes as a table."""
+    hardware = directory.with_name("hardware")
+    for one in (directory, image.parent, hardware):
+        one.mkdir(exist_ok=True)
+    sizes = tool("build_mpy.py", directory)
+    tool("build_rom.py", directory, image)
+    compile_hardware(hardware)
+    tool("build_rom.py", hardware, image.with_name("hardware.romfs"))
+    return sizes
+
+
 def lay_out(settings: Path) -> tuple[Path, dict[str, str]]:
     """A board's file system beside the `settings` (a JSON file): its root, and the environment of a program
     that stands there for the board's firmware. The settings' "port" is the line to the meter."""

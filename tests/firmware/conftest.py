@@ -2,11 +2,10 @@
 
 import fcntl
 import os
-from pathlib import Path
 
 import pytest
 
-from tests.board import Application, compile_hardware, tool
+from tests.board import Application, build
 
 
 @pytest.fixture(scope="session")
@@ -18,17 +17,5 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Application:
     with (place / "application.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not sizes.exists():
-            sizes.write_text(_built(directory, image))
+            sizes.write_text(build(directory, image))
     return Application(directory, image, sizes.read_text())
-
-
-def _built(directory: Path, image: Path) -> str:
-    """The sizes, as a table."""
-    hardware = directory.with_name("hardware")
-    for one in (directory, image.parent, hardware):
-        one.mkdir(exist_ok=True)
-    sizes = tool("build_mpy.py", directory)
-    tool("build_rom.py", directory, image)
-    compile_hardware(hardware)
-    tool("build_rom.py", hardware, image.with_name("hardware.romfs"))
-    return sizes
