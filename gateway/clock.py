@@ -83,9 +83,10 @@ def set_utc(utc: int, source: int) -> None:
 
 def source() -> int:
     """NETWORK, METER or NOWHERE: then `utc_ms` counts from some instant long ago."""
+    found: int = METER if _time.by_meter else NETWORK
     if utc_ms() < _EARLIEST_MS:
-        return NOWHERE
-    return METER if _time.by_meter else NETWORK
+        found = NOWHERE
+    return found
 
 
 async def sleep_ms(ms: int) -> None:

@@ -56,4 +56,5 @@ def parse(answer: bytes, token: bytes) -> int:
     seconds = int.from_bytes(answer[40:44], "big")
     if seconds < _HALF_ERA:
         seconds += 1 << 32  # the count begins anew in 2036
-    return (seconds - _TO_1970_S) * 1000 + (int.from_bytes(answer[44:48], "big") * 1000 >> 32)
+    utc_ms: int = (seconds - _TO_1970_S) * 1000 + (int.from_bytes(answer[44:48], "big") * 1000 >> 32)
+    return utc_ms
