@@ -180,6 +180,14 @@ class Columns:
     def __len__(self) -> int:
         return len(self._packed) >> 2
 
+    def used(self) -> int:
+        """How many of them carry something."""
+        count = 0
+        for i in range(0, len(self._packed), 4):
+            if self._packed[i] << 8 | self._packed[i + 1] != _NOTHING:
+                count += 1
+        return count
+
     def __getitem__(self, i: int) -> "Column | None":
         at = 4 * (i if i >= 0 else i + len(self))
         if not 0 <= at < len(self._packed):

@@ -10,7 +10,7 @@ from .model import Reading, Timestamp, Value
 from .stamps import checked, get_stamp, put_stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 NUMBER = const(0)
 TEXT = const(1)
@@ -108,37 +108,38 @@ class _Layout:
         self.exponents: list[int] = []  # relative to the registry's; 0 for what is no number
         self.units: list[str | None] = []
 
-    def same(self, other: "_Layout") -> bool:
-        return (
-            self.props == other.props
-            and self.kinds == other.kinds
-            and self.exponents == other.exponents
-            and self.units == other.units
-        )
 
-
-def _layout(values: "Sequence[Value]") -> _Layout:
-    layout = _Layout()
-    count = len(values)
-    # Lists that grow would take a board's memory twice.
-    layout.props = [0] * count
-    layout.kinds = bytearray(count)
-    layout.exponents = [0] * count
-    layout.units = [None] * count
-    for i in range(count):
+def _kinds(values: "Sequence[Value]") -> bytearray:
+    """What each value is; raises FrameError for what no value can be."""
+    kinds = bytearray(len(values))
+    for i in range(len(values)):
         value = values[i]
-        kind = NUMBER
         if value.mantissa is None:
-            kind = NOTHING if value.text is None else HEX if _is_hex(value.text) else TEXT
-        if kind == NUMBER and value.text is not None:
+            kinds[i] = NOTHING if value.text is None else HEX if _is_hex(value.text) else TEXT
+        elif value.text is not None:
             raise FrameError("a value is a number or a text, not both")
+        else:
+            kinds[i] = NUMBER
         check_exponent(value.exponent)
-        layout.props[i] = value.prop
-        layout.kinds[i] = kind
-        if kind == NUMBER:
-            layout.exponents[i] = value.exponent - default_exponent(value.prop)
-        layout.units[i] = value.unit
-    return layout
+    return kinds
+
+
+def _change(value: Value, kind: int) -> int:
+    """By how much the exponent differs from the registry's; 0 for what is no number."""
+    return value.exponent - default_exponent(value.prop) if kind == NUMBER else 0
+
+
+def _alike(values: "Sequence[Value]", kinds: bytearray, others: "Sequence[Value]", before: bytearray) -> bool:
+    """Whether these readings' values are the same, without their numbers."""
+    if kinds != before:
+        return False
+    for i in range(len(values)):
+        one, other = values[i], others[i]
+        if one.prop != other.prop or one.unit != other.unit:
+            return False
+        if _change(one, kinds[i]) != _change(other, kinds[i]):
+            return False
+    return True
 
 
 def _is_hex(text: str) -> bool:
@@ -148,23 +149,24 @@ def _is_hex(text: str) -> bool:
     return all("0" <= digit <= "9" or "a" <= digit <= "f" for digit in text)
 
 
-def _put_layout(writer: BitWriter, layout: _Layout) -> None:
-    count = len(layout.props)
+def _put_layout(writer: BitWriter, values: "Sequence[Value]", kinds: bytearray) -> None:
+    count = len(values)
     writer.put_uint(count, 3)
     if not count:
         return
-    props = layout.props
     # Rising numbers, the usual case, need no sign: 1, then each difference less 1.
     rising = True
     before = -1
-    for prop in props:
+    for value in values:
+        prop = value.prop
         if isinstance(prop, str) or prop <= before:
             rising = False
             break
         before = prop
     writer.put(1 if rising else 0, 1)
     before = -1
-    for prop in props:
+    for value in values:
+        prop = value.prop
         if rising and not isinstance(prop, str):
             if prop >= registry.COUNT:
                 raise FrameError("%d is no number of the property registry" % prop)
@@ -172,30 +174,33 @@ def _put_layout(writer: BitWriter, layout: _Layout) -> None:
             before = prop
         else:
             before = put_prop(writer, prop, before)
-    plain = not any(layout.kinds)
+    plain = not any(kinds)
     writer.put(1 if plain else 0, 1)
     if not plain:
-        for kind in layout.kinds:
+        for kind in kinds:
             writer.put(kind, 2)
-    usual = not any(layout.exponents)
+    usual = True
+    for i in range(count):
+        if _change(values[i], kinds[i]):
+            usual = False
     writer.put(1 if usual else 0, 1)
     if not usual:
         before = 0
         for i in range(count):
-            if layout.kinds[i] == NUMBER:
-                change = layout.exponents[i] - before
-                before = layout.exponents[i]
-                writer.put(1 if change else 0, 1)
-                if change:
-                    writer.put_int(change, 1)
-    usual = all(layout.units[i] == default_unit(props[i]) for i in range(count))
+            if kinds[i] == NUMBER:
+                exponent = _change(values[i], NUMBER)
+                writer.put(1 if exponent != before else 0, 1)
+                if exponent != before:
+                    writer.put_int(exponent - before, 1)
+                before = exponent
+    usual = all(value.unit == default_unit(value.prop) for value in values)
     writer.put(1 if usual else 0, 1)
     if not usual:
-        for i in range(count):
-            same = layout.units[i] == default_unit(props[i])
+        for value in values:
+            same = value.unit == default_unit(value.prop)
             writer.put(0 if same else 1, 1)
             if not same:
-                put_unit(writer, layout.units[i])
+                put_unit(writer, value.unit)
 
 
 def _get_layout(reader: BitReader) -> _Layout:
@@ -234,21 +239,22 @@ def _get_layout(reader: BitReader) -> _Layout:
     return layout
 
 
-def _groups(layout: _Layout) -> "list[list[int]]":
-    """The places of the numbers with the same unit and exponent, in the order of each group's first."""
+def _groups(kinds: bytearray, key: "Callable[[int], tuple[str | None, int]]") -> "list[list[int]]":
+    """The places of the numbers with the same unit and exponent (`key`), in the order of each group's
+    first."""
     groups: dict[tuple[str | None, int], list[int]] = {}
     order = []
-    for i in range(len(layout.props)):
-        if layout.kinds[i] == NUMBER:
-            key = (layout.units[i], layout.exponents[i] + default_exponent(layout.props[i]))
-            if key not in groups:
-                groups[key] = []
-                order.append(groups[key])
-            groups[key].append(i)
+    for i in range(len(kinds)):
+        if kinds[i] == NUMBER:
+            which = key(i)
+            if which not in groups:
+                groups[which] = []
+                order.append(groups[which])
+            groups[which].append(i)
     return order
 
 
-def _put_numbers(writer: BitWriter, layout: _Layout, values: "Sequence[Value]") -> None:
+def _put_numbers(writer: BitWriter, values: "Sequence[Value]", kinds: bytearray) -> None:
     count = len(values)
     codes = [0] * count
     for i in range(count):
@@ -257,7 +263,7 @@ def _put_numbers(writer: BitWriter, layout: _Layout, values: "Sequence[Value]") 
         raise FrameError("a value does not fit into 64 bits")
     differs = bytearray(count)
     signed = False
-    for group in _groups(layout):
+    for group in _groups(kinds, lambda i: (values[i].unit, values[i].exponent)):
         # Voltages are close to each other, currents are not: differences where these are shorter.
         saved = 0
         for i in range(1, len(group)):
@@ -274,13 +280,15 @@ def _put_numbers(writer: BitWriter, layout: _Layout, values: "Sequence[Value]") 
     writer.put(1 if signed else 0, 1)
     if signed:
         for i in range(count):
-            if layout.kinds[i] == NUMBER and not differs[i]:
+            if kinds[i] == NUMBER and not differs[i]:
                 codes[i] = zigzag(codes[i])
-    _put_codes(writer, codes, layout.kinds)
+    _put_codes(writer, codes, kinds)
 
 
 def _get_numbers(reader: BitReader, layout: _Layout) -> "list[int]":
-    groups = _groups(layout)
+    groups = _groups(
+        layout.kinds, lambda i: (layout.units[i], layout.exponents[i] + default_exponent(layout.props[i]))
+    )
     close = [len(group) > 1 and reader.get(1) == 1 for group in groups]
     signed = reader.get(1)
     numbers = [0] * len(layout.props)
@@ -396,28 +404,30 @@ def _get_more(reader: BitReader, reading: Reading) -> None:
 
 def put_readings(writer: BitWriter, readings: "Sequence[Reading]") -> None:
     time: Timestamp | None = None
-    before: _Layout | None = None
+    before: Sequence[Value] | None = None
+    before_kinds = bytearray()
     total = 0
     for reading in readings:
         put_stamp(writer, reading.time, time)
         time = reading.time
-        layout = _layout(reading.values)
-        total += len(reading.values) + 1
+        values = reading.values
+        kinds = _kinds(values)
+        total += len(values) + 1
         if total > MAX_VALUES:
             raise FrameError("more than %d values in one frame" % MAX_VALUES)
         if before is None:
-            _put_layout(writer, layout)
+            _put_layout(writer, values, kinds)
         else:
-            same = layout.same(before)
+            same = _alike(values, kinds, before, before_kinds)
             writer.put(1 if same else 0, 1)
             if not same:
-                _put_layout(writer, layout)
-        before = layout
-        _put_numbers(writer, layout, reading.values)
-        for i in range(len(layout.kinds)):
-            text = reading.values[i].text
+                _put_layout(writer, values, kinds)
+        before, before_kinds = values, kinds
+        _put_numbers(writer, values, kinds)
+        for i in range(len(kinds)):
+            text = values[i].text
             if text is not None:
-                if layout.kinds[i] == HEX:
+                if kinds[i] == HEX:
                     writer.put_bytes(binascii.unhexlify(text), 4)
                 else:
                     writer.put_text(text)

@@ -31,6 +31,8 @@ from .common import now, prop
 from .energy import energy_shift
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..layout import Dimensions, Table
     from ..local_time import LocalTime
     from ..sources import Columns
@@ -167,16 +169,20 @@ async def local_of(tables: "Tables") -> "LocalTime | None":
 
 def values_of(table: "Table", columns: "Columns", owners: bytes, local: "LocalTime | None") -> "list[Value]":
     """The values of decoded REGISTERS."""
-    values = []
-    if "demand_resets" in table:
-        values.append(Value(prop("OBIS_0.1.0"), table["demand_resets"]))
+    first = "demand_resets" in table
+    # A list that grows would need twice the room in a piece.
+    values: list[Any] = [None] * (int(first) + columns.used())
+    if first:
+        values[0] = Value(prop("OBIS_0.1.0"), table["demand_resets"])
     at = 0
+    filled = int(first)
     for block in [table["total"]] + table["tiers"]:
         for count, date in _block(block, owners, local):
             column = columns[at]
             at += 1
             if column is not None:
-                values.append(Value(column[0], count, column[1], column[2], date=date))
+                values[filled] = Value(column[0], count, column[1], column[2], date=date)
+                filled += 1
     return values
 
 
