@@ -108,10 +108,10 @@ class Application:
     async def _work(self, report_s: int) -> None:
         gateway = self.gateway
         assert gateway is not None
-        if clock.source() == clock.NOWHERE:
-            until = clock.monotonic_ms() + _TIME_MS
-            while clock.source() == clock.NOWHERE and clock.monotonic_ms() < until:
-                await clock.sleep_ms(250)
+        assert self.time is not None
+        until = clock.monotonic_ms() + _TIME_MS
+        while self.time.expected and clock.monotonic_ms() < until:
+            await clock.sleep_ms(250)
         if report_s:
             from reports import run
 

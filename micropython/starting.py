@@ -8,8 +8,10 @@ import sys
 import board_config
 import crashes
 import lamp
+import machine
 from application import BUTTON, SAFE_MODE, SET_UP, WORKING
 
+from gateway import clock
 from gateway._compat import TYPE_CHECKING
 from gateway.errors import ConfigurationError
 
@@ -64,6 +66,9 @@ def _join(application: "Application", sections: "Any") -> None:
 
     application.station = Station(sections.wifi, application.log)
     application.time = Timekeeper(sections.ntp, application.log)
+    if sections.ntp["server"] and machine.reset_cause() != machine.PWRON_RESET:
+        # What a reset left of the clock may have been the meter's: it counts as that until the network tells.
+        clock.set_utc(clock.utc_ms(), clock.METER)
     if application.mode == WORKING and sections.values["watchdog"]:
         from progress_watch import ProgressWatch
 

@@ -1,6 +1,7 @@
 """Keeps the board's clock right, and measures how it drifts."""
 
 import sys
+import time
 
 from gateway import clock
 from gateway._compat import TYPE_CHECKING, const
@@ -15,6 +16,7 @@ _TRY_AGAIN_MS = const(30000)
 _LONGEST_WAIT_MS = const(600000)
 # Below that a correction says more about the way to the server than about the clock.
 _LEAST_FOR_DRIFT_MS = const(600000)
+_TO_2000_S = const(946684800)
 
 
 class Timekeeper:
@@ -31,9 +33,17 @@ class Timekeeper:
         self._asked_ms: int | None = None  # monotonic, of the last answer
         self._at_ms: int | None = None
         self._wait_ms = 0
+        self._system_set = False
+
+    @property
+    def expected(self) -> bool:
+        """Whether network time may still come soon."""
+        return bool(self._settings["server"]) and clock.source() != clock.NETWORK
 
     async def ask(self) -> None:
-        """One question, when it is due."""
+        """To be called every second: one question, when it is due."""
+        if not self._system_set and clock.source() != clock.NOWHERE:
+            self._set_system()
         server, port = self._settings["server"], self._settings["port"]
         if not server or clock.monotonic_ms() < self.due:
             return
@@ -56,12 +66,25 @@ class Timekeeper:
         if self.reason:
             self._log("info", "network time: the clock was %d ms off" % -offset)
         clock.set_utc(clock.utc_ms() + offset, clock.NETWORK)
+        self._set_system()
         self.reason = ""
         self._asked_ms = now
         self._at_ms = clock.utc_ms()
         self._offset_ms = offset
         self._wait_ms = 0
         self.due = now + _AGAIN_MS
+
+    def _set_system(self) -> None:
+        """The system's clock, too: TLS judges certificates by it."""
+        import machine
+
+        utc, source = clock.utc_ms(), clock.source()
+        began = clock.monotonic_ms()
+        epoch_s = 0 if time.gmtime(0)[0] == 1970 else _TO_2000_S
+        now = time.gmtime(utc // 1000 - epoch_s)
+        machine.RTC().datetime(tuple(now[:3]) + (now[6],) + tuple(now[3:6]) + (utc % 1000 * 1000,))
+        clock.set_utc(utc + clock.monotonic_ms() - began, source)
+        self._system_set = True
 
     def status(self) -> "dict[str, Any]":
         return {

@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 
 # How long an attempt may take, until another one; an access point that restarts takes minutes.
 _PATIENCE_MS = const(20000)
+# Until the radio has found out, its status is that of the attempt before.
+_UNDECIDED_MS = const(8000)
 _FIRST_WAIT_MS = const(1000)
 _LONGEST_WAIT_MS = const(30000)
 # Codes of the ESP32 port (esp_wifi_types.h, network_wlan.c).
 _GOT_IP = const(1010)
 _CONNECTING = const(1001)
+_IDLE = const(1000)
 _LOST = const(200)
 _WRONG_PASSWORD = (15, 202, 204)
 _NO_NETWORK = (201, 210, 211, 212)
@@ -63,7 +66,8 @@ class Station:
                 )
             return
         if self._trying:
-            if status == _CONNECTING and now < self._given_up_ms:
+            pending = status in (_CONNECTING, _IDLE)
+            if now < (self._given_up_ms if pending else self._given_up_ms - _PATIENCE_MS + _UNDECIDED_MS):
                 return
             self._failed(self._why(status))
         elif not self.reason:

@@ -207,6 +207,9 @@ class WDT:
 
 
 class RTC:
+    def datetime(self, parts):
+        world.record("clock %d-%d-%d %d %d:%d:%d %d" % parts)
+
     def memory(self, *data):
         if not data:
             return world.read("rtc")

@@ -136,6 +136,7 @@ async def test_from_power_to_readings_and_home_assistant(
         broker.stop()
     did = board.record()
     assert {"country DK", "hostname meter-board", "wdt 300000"} <= set(did)
+    assert any(line.startswith("clock 20") for line in did)  # by which TLS judges certificates
     # The converter has its supply, and the meter's port is enabled, before anything is sent.
     assert did.index("pin 32 1") < did.index("pin 5 0")
     figures(f"the board's work from power to the first published reading: {used:.2f} s of this processor")
@@ -144,6 +145,7 @@ async def test_from_power_to_readings_and_home_assistant(
 async def test_wi_fi_says_why_it_is_missing_and_comes_back(application: Application, tmp_path: Path):
     board = Board(tmp_path, application.directory)
     board.install(settings(broker=SETTINGS["broker"] | {"port": free_port()}), **SECRETS)
+    board.environment["OSGP_TIME"] = "8"
     board.world("wifi", {"networks": {"home": "another one"}})
     async with board:
         await board.says("home refuses the password")

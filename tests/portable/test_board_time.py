@@ -118,8 +118,24 @@ class FakeServer:
         return answer
 
 
+class FakeMachine:
+    """`set`: what the real-time clock was set to."""
+
+    def __init__(self):
+        self.set = []
+
+    def RTC(self):
+        return self
+
+    def datetime(self, parts):
+        self.set.append(parts)
+
+
 class TestTimekeeper(unittest.TestCase):
     def setUp(self):
+        self.machine = FakeMachine()
+        self.kept_machine = sys.modules.get("machine")
+        sys.modules["machine"] = self.machine
         self.kept = sys.modules.get("network_time"), clock.monotonic_ms, clock.utc_ms, clock.set_utc
         self.now = 0
         self.utc = METER_MS
@@ -131,6 +147,9 @@ class TestTimekeeper(unittest.TestCase):
 
     def tearDown(self):
         sys.modules["network_time"], clock.monotonic_ms, clock.utc_ms, clock.set_utc = self.kept
+        del sys.modules["machine"]
+        if self.kept_machine:
+            sys.modules["machine"] = self.kept_machine
 
     def set(self, utc, source):
         self.utc = utc
@@ -150,6 +169,8 @@ class TestTimekeeper(unittest.TestCase):
         self.assertTrue(self.after(0, server))
         self.assertEqual(self.utc, METER_MS + 5000)
         self.assertIsNone(self.keeper.drift_ppm)  # that was how wrong it was set
+        # 2024-07-01, a Monday; microseconds.
+        self.assertEqual(self.machine.set[-1], (2024, 7, 1, 0, 12, 30, 20, 500000))
         self.assertFalse(self.after(3599, server))
         self.assertTrue(self.after(1, server))
         self.assertEqual(self.keeper.drift_ppm, 20)
