@@ -21,6 +21,7 @@ _AS_THEY_ARE = {
     model.REGISTERS: "registers",
     model.PRESENT: "present",
 }
+_NUMBER = "OSGP_event_sequence"
 # Read at a time of the reader's own: the meter stores none.
 READ_NOW = (*_AS_THEY_ARE.values(), "alarm", "device")
 
@@ -95,20 +96,25 @@ def equal_rows(one: list[Row], other: list[Row]) -> None:
     offset, faults, and of each value property, mantissa, exponent, unit, text and date.
 
     What the meter stores no time for is read at the reader's own: the time of such a row differs, and its id,
-    which begins with what the sender drew at its start. A clock's drift is of that time, too. What they have
-    to be the truth knows (`settle`); here these rows are those of a kind, an alarm's code or a device's
-    number.
+    which begins with what the sender drew at its start. A clock's drift is of that time, too, and alarms are
+    numbered from it on: of their numbers the order counts. What times have to be the truth knows (`settle`);
+    here these rows are those of a kind, an alarm's code or a device's number.
     """
-    assert _comparable(one) == _comparable(other)
+    left, right = _comparable(one), _comparable(other)
+    different = [key for key in left.keys() | right.keys() if left.get(key) != right.get(key)]
+    assert not different, "\n".join(f"{key}: {left.get(key)} | {right.get(key)}" for key in different[:3])
 
 
 def _comparable(rows: list[Row]) -> dict:
     content: dict = {}
+    numbers = sorted(row.values[_NUMBER][0] for row in rows if row.kind == model.ALARM)
     for row in rows:
         whose = _whose(row, {row.identifier: ("stored", row.identifier)})
         values, time = row.values, None if whose[0] in READ_NOW else row.time
         if whose[0] == "clock":
             values = {name: value for name, value in values.items() if name != "OSGP_clock_drift"}
+        elif whose[0] == "alarm":
+            values = values | {_NUMBER: numbers.index(values[_NUMBER][0])}
         key = whose if whose[0] in READ_NOW else ("stored", row.identifier)
         content.setdefault((row.kind, key), []).append((time, row.offset, row.faults, values))
     return content

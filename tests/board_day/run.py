@@ -132,8 +132,9 @@ class Told:
             while line := await board.stdout.readline():
                 if line.startswith(b"{"):
                     self.reports.append(json.loads(line))
-                    if len(self.reports) % (HOUR_S // REPORT_S) == 0:
-                        print(self.row(len(self.reports) * REPORT_S // HOUR_S), flush=True)
+                    hour = self.reports[-1]["seconds"] // HOUR_S
+                    if hour and self.reports[-2]["seconds"] // HOUR_S < hour:
+                        print(self.row(hour), flush=True)
                 else:
                     self.lines.append(line.decode().rstrip())
 
@@ -143,17 +144,22 @@ class Told:
 
         await asyncio.gather(reports(), lines())
 
-    def heap(self, hour: int) -> list[int]:
-        """Bytes alive in this hour: at least, while nothing much is being read, and at most."""
-        last = hour * HOUR_S // REPORT_S
-        return sorted(one["heapBytes"] for one in self.reports[last - HOUR_S // REPORT_S : last])
+    def hour(self, hour: int) -> list[dict]:
+        """Its reports."""
+        return [one for one in self.reports if one["seconds"] // HOUR_S == hour - 1]
+
+    def heap(self, hour: int) -> int:
+        """Bytes that stay alive: the least of this hour, while nothing much is being read."""
+        return min(one["heapBytes"] for one in self.hour(hour))
 
     def row(self, hour: int) -> str:
-        heap, report = self.heap(hour), self.reports[hour * HOUR_S // REPORT_S - 1]
-        link, outbox, broker = report["meters"][0]["link"], report["outbox"], report["broker"]
+        reports = self.hour(hour)
+        last = reports[-1]
+        link, outbox, broker = last["meters"][0]["link"], last["outbox"], last["broker"]
+        most = max(one["heapBytes"] for one in reports)
         return "%6d %10d %10d %8d %8d %8d %8d %8d %8d" % (
-            *(hour, heap[0], heap[-1], link["reads"], link["retries"], broker["published"]),
-            *(outbox["waiting"], report["meters"][0]["failures"], broker["failures"]),
+            *(hour, self.heap(hour), most, link["reads"], link["retries"], broker["published"]),
+            *(outbox["waiting"], last["meters"][0]["failures"], broker["failures"]),
         )
 
     def count(self, word: str) -> int:
@@ -199,10 +205,11 @@ def problems(stage: Stage, told: Told) -> Iterator[str]:
         yield f"{told.count('MemoryError')} lines of MemoryError"
     if told.count("Traceback"):
         yield f"{told.count('Traceback')} tracebacks"
-    if not told.reports:
-        yield "the board ended without a report"
+    lived_s = told.reports[-1]["seconds"] if told.reports else 0
+    if lived_s < stage.told.hours * HOUR_S:
+        yield f"the board ended after {lived_s / HOUR_S:.1f} hours"
     elif stage.told.hours > 1:
-        first, last = told.heap(1)[0], told.heap(stage.told.hours)[0]
+        first, last = told.heap(1), told.heap(stage.told.hours)
         print(f"alive in hour 1 {first:,}, in hour {stage.told.hours} {last:,}: {last / first - 1:+.2%}")
         if abs(last - first) > first // 50:
             yield "the live heap is not what it was after the first hour"
