@@ -91,10 +91,19 @@ def needed() -> Linked:
     }
     remains = Application(inline(pack_layouts(sources)), *MAINS).remains()
     packages = {module for module in remains if sources[module][1]}
-    kept = (ROOT / "tools/firmware_names.txt").read_text(encoding="utf-8").split()
     return Linked(
-        remains, packages, main=APPLICATION, resident=RESIDENT, starters=(*MAINS, *STARTERS), kept=kept
+        remains,
+        packages,
+        main=APPLICATION,
+        resident=RESIDENT,
+        starters=(*MAINS, *STARTERS),
+        kept=_words("firmware_names.txt"),
+        interned=_words("interned_names.txt"),
     )
+
+
+def _words(file: str) -> list[str]:
+    return (ROOT / "tools" / file).read_text(encoding="utf-8").split()
 
 
 def compile_file(source: Path, module: str, out: Path) -> None:

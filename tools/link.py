@@ -3,17 +3,18 @@
 On the heap each module costs its dictionary, a table of its names, a place for whatever it imports and the
 names themselves. What is loaded for good becomes part of the main module; what is loaded together and no
 earlier becomes one, too. Imports between parts of one module vanish, others name what is needed. Globals of
-the main module, private ones of others, attributes that only the application has, and parameters that nobody
-names in a call get short names that they share; two that may meet in one object, in a class or those it
-inherits from, never share one.
+the main module and private ones of others get names that the interpreter has in its own table, as far as there
+are such; attributes that only the application has, and parameters that nobody names in a call, get short names
+that they share; two that may meet in one object, in a class or those it inherits from, never share one.
 
 A module stays as it is that is dropped from sys.modules by name; what is in a package that is forgotten as a
-whole never joins anything outside. Names stay: of exceptions and their attributes, of what is
-asked for with getattr, of attributes that the interpreter's own objects have (`kept`), of what an f-string
-holds. Lines stay in their order; `Linked.starts` says at which line of its module each source begins.
+whole never joins anything outside. Names stay: of exceptions and their attributes, of what is asked for with
+getattr, of attributes that the interpreter's own objects have (`kept`), of what an f-string holds. Lines stay
+in their order; `Linked.starts` says at which line of its module each source begins.
 """
 
 import ast
+import keyword
 from collections.abc import Iterable, Iterator, Mapping
 
 from link_parts import Origin, Part, bound_in, is_own
@@ -27,7 +28,8 @@ class Linked:
     """`sources`: text by module name; `packages`: which are packages; `main`: the module that those join that
     are loaded for good, which are what it imports and `resident` with what they import; `starters`: modules
     that others import by name, as they do what these import, and that are not rewritten where they lie.
-    `kept`: names of attributes that objects of the interpreter have. Gives `texts` by the name of the new
+    `kept`: names of attributes that objects of the interpreter have; `interned`: names that it has in its
+    table anyway. Gives `texts` by the name of the new
     module, `module_of` by that of the old one, and `starts`, at which lines of the new modules the old ones
     begin."""
 
@@ -40,6 +42,7 @@ class Linked:
         resident: Iterable[str],
         starters: Iterable[str],
         kept: Iterable[str],
+        interned: Iterable[str] = (),
     ) -> None:
         self._parts = {name: Part(name, text, name in set(packages)) for name, text in sources.items()}
         self._main = main
@@ -53,6 +56,7 @@ class Linked:
         self._alone = {"texts", *packages, *self._starters}
         self._asked: set[Origin] = set()
         self._survey()
+        self._interned = sorted(set(interned) - self._words() - set(keyword.kwlist))
         self._ask()
         self.module_of = self._join({main, *resident})
         self._attributes = self._attribute_names()
@@ -97,6 +101,18 @@ class Linked:
                     prefixes.add(asked.value)
         self._prefixes = tuple(sorted(prefixes))
         self._forgotten = tuple(sorted(forgotten))
+
+    def _words(self) -> set[str]:
+        """All that any source names, whatever it means."""
+        words: set[str] = set()
+        for part in self._parts.values():
+            for node in ast.walk(part.module.tree):
+                for field in ("id", "arg", "name", "asname"):
+                    words.update(str(getattr(node, field, "")).split("."))
+        return words
+
+    def _short(self, number: int) -> str:
+        return self._interned[number] if number < len(self._interned) else f"g{number}"
 
     def _named(self, part: Part, function: ast.AST) -> Iterator[str]:
         """Strings in a function, and in the constants that it uses."""
@@ -293,9 +309,9 @@ class Linked:
                     ):
                         given[name, each] = each
                         continue
-                    while f"g{number}" in used:
+                    while self._short(number) in used:
                         number += 1
-                    given[name, each] = f"g{number}"
+                    given[name, each] = self._short(number)
                     number += 1
         return given
 
