@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sqlite3
-import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,6 @@ from tests.board import (
     board_settings,
     cloud,
     failures,
-    process,
     run_with,
     secret,
 )
@@ -83,16 +81,6 @@ def enough(found: dict[int, list[list[Row]]]) -> bool:
     return all(found.get(kind) for kind in KINDS) and len(found[model.PRESENT]) >= 3
 
 
-def host_settings(directory: Path, port: int, line: Path) -> str:
-    return (
-        f'[gateway]\nid = "host"\n[broker]\nurl = "mqtt://127.0.0.1:{port}"\n'
-        f"credential_file = {json.dumps(str(directory / 'credential'))}\n"
-        f'[[meter]]\nname = "meter"\nport = {json.dumps(str(line))}\n'
-        f"key_file = {json.dumps(str(directory / 'meter.key'))}\n"
-        '[meter.schedule]\npresent = "1s"\nregisters = "2s"\nclock = "3s"\n'
-    )
-
-
 def captured_meter() -> VirtualMeter:
     tables = read_tables(ROOT / "tests/vectors/real_meter.json")
     meter = VirtualMeter(KEY[:16].encode(), None, seed=1, firmware=fitting(tables, None))
@@ -127,17 +115,15 @@ async def run_board(
     return reports
 
 
-async def test_rows_of_the_board_equal_those_of_linux(application: Application, tmp_path: Path, figures):
+async def test_values_of_a_real_meter_are_the_same_each_time_and_after_a_pulled_adapter(
+    application: Application, tmp_path: Path, figures
+):
     secret(tmp_path / "meter.key", KEY)
     secret(tmp_path / "credential", CREDENTIAL)
     link, database = tmp_path / "line", tmp_path / "readings.db"
     async with cloud(tmp_path) as port, pty_line(captured_meter(), link=link) as line:
         reports = await run_board(application, tmp_path, port, line, database)
-        from_board, last = rows(database), newest(database)
-        (tmp_path / "host.toml").write_text(host_settings(tmp_path, port, link))
-        command = (sys.executable, "-m", "gateway.host.cli", "run", "-c", str(tmp_path / "host.toml"))
-        async with process(*command) as host:
-            from_host = await stored(host, database, last, enough)
+        from_board = rows(database)
 
     alive = [report["heapBytes"] for report in reports]
     figures(
@@ -146,8 +132,8 @@ async def test_rows_of_the_board_equal_those_of_linux(application: Application, 
         f"bytes of .mpy by module\n{application.table}"
     )
     for kind in KINDS:
-        for reading in from_board[kind] + from_host[kind]:
-            assert reading == from_host[kind][0], model.KIND_NAMES[kind]
+        for reading in from_board[kind]:
+            assert reading == from_board[kind][0], model.KIND_NAMES[kind]
     present = {name: (mantissa, exponent) for name, mantissa, exponent, *_ in from_board[model.PRESENT][0]}
     assert present["OBIS_1.7.0"] == (431, -3)
     assert present["OBIS_32.7.0"] == (228315, -3)
