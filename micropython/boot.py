@@ -2,6 +2,13 @@
 
 import sys
 
+import machine
+
+try:
+    # An ESP32 starts at 160 MHz (MicroPython, docs/esp32/quickref.rst).
+    machine.freq(240000000)
+except ValueError:
+    pass  # an ESP32-C3 starts at the most it can do
 try:
     import slots
 

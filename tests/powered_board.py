@@ -16,7 +16,7 @@ from tests.patience import PATIENCE_S
 WDT_RESET = b"3"
 _LOOK_S = 0.1
 # What does not outlive the power.
-_VOLATILE = ("reset_cause", "rtc", "wdt", "power")
+_VOLATILE = ("reset_cause", "rtc", "wdt", "power", "freq")
 
 _Found = TypeVar("_Found")
 
@@ -24,7 +24,8 @@ _Found = TypeVar("_Found")
 class PoweredBoard:
     """`hardware`: what the stand-ins read and write (tests/board_hardware/world.py); `line`: to the meter.
     `starts`: since power came first; `said`: what it wrote on its console, by lines. `watchdog_s`: how long
-    it may be left unfed, whatever it was set to; None: there is no watchdog. `environment`: of its next starts.
+    it may be left unfed, whatever it was set to; None: no watchdog is there. `environment`: of its
+    next starts.
     """
 
     def __init__(self, directory: Path) -> None:

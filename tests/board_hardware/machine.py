@@ -43,6 +43,15 @@ def reset_cause():
     return int(world.read("reset_cause", b"%d" % PWRON_RESET))
 
 
+def freq(*hertz):
+    if not hertz:
+        return int(world.read("freq", b"160000000"))
+    if hertz[0] not in (20000000, 40000000, 80000000, 160000000, 240000000):
+        raise ValueError("frequency must be 20MHz, 40MHz, 80Mhz, 160MHz or 240MHz")
+    world.write("freq", b"%d" % hertz[0])
+    return None
+
+
 def unique_id():
     return b"\x24\x6f\x28\x01\x02\x03"
 

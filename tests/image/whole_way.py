@@ -37,6 +37,7 @@ async def test_a_configured_board_reads_and_its_readings_are_stored(tmp_path: Pa
     ):
         await board.until(lambda: world.stored(model.IDENTITY, model.PRESENT, model.REGISTERS), "readings")
     assert board.starts == 1
+    assert (board.hardware / "freq").read_text() == "240000000"
 
 
 async def test_how_long_the_first_reading_takes(tmp_path: Path, figures) -> None:
