@@ -4,7 +4,7 @@ import asyncio
 import os
 
 from .. import clock
-from .._compat import TYPE_CHECKING, const
+from .._compat import MICROPYTHON, TYPE_CHECKING, const
 from ..errors import OutboxError
 from ..transmission.model import PRESENT_CLASS, REGISTERS_CLASS
 from ..transmission.packer import pack, unpack
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # At least so many bytes may wait in memory for a sync.
 _LEAST_UNSYNCED = const(32768)
+# Once one part in so many of that waits, a sync is due.
+_DUE = 8 if MICROPYTHON else 4
 # So often what gives way on a full disk, and the sync with it, is tried in a row.
 _TRIES = const(4)
 # A clock that went so many seconds ahead or back in one step is not believed for a day.
@@ -117,7 +119,7 @@ class LogOutbox(Outbox):
 
     @property
     def due(self) -> bool:  # type: ignore[override]
-        return self._logs.unsynced() > self._most_unsynced // 4
+        return self._logs.unsynced() > self._most_unsynced // _DUE
 
     def _open(self, names: "Sequence[str]") -> None:
         opening = Opening(self._files, self._logs, self._journal, self._log)
