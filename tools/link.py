@@ -3,9 +3,10 @@
 On the heap each module costs its dictionary, a table of its names, a place for whatever it imports and the
 names themselves. What is loaded for good becomes part of the main module; what is loaded together and no
 earlier becomes one, too. Imports between parts of one module vanish, others name what is needed. Globals of
-the main module and private ones of others get names that the interpreter has in its own table, as far as there
-are such; attributes that only the application has, and parameters that nobody names in a call, get short names
-that they share; two that may meet in one object, in a class or those it inherits from, never share one.
+the main module and private ones of others get names that the interpreter has in its own table, as far as
+there are such; attributes that only the application has, and parameters that nobody names in a call, get
+short names that they share; two that may meet in one object, in a class or those it inherits from, never
+share one.
 
 A module stays as it is that is dropped from sys.modules by name; what is in a package that is forgotten as a
 whole never joins anything outside. Names stay: of exceptions and their attributes, of what is asked for with
