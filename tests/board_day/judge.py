@@ -36,7 +36,7 @@ class Samples:
 
     def _note(self) -> None:
         self._look()
-        now = self._meter.run_ms()
+        now = self._meter.life.now_ms  # that of the answer
         slot = now // SLOT_MS
         if slot != self._slot:
             self._slot = slot
@@ -123,7 +123,7 @@ def _clock(row: judge.Row, offsets: list[int]) -> str:
     late = row.time - host_ms // 1000
     if not 0 <= late <= BEFORE_S:
         return f"drift {drift} at {text} is of {late} s before"
-    if min(abs(drift[0] - offset) for offset in offsets) > 1000 * AFTER_S:
+    if min(abs(drift[0] - offset) for offset in offsets) > 1000 * BEFORE_S:
         return f"drift {drift}, true are {set(offsets)} ms"
     if ("OSGP_clock_untrusted" in row.faults) != (abs(drift[0]) > 60_000):
         return f"drift {drift}, faults {row.faults}"
