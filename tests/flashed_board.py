@@ -2,7 +2,7 @@
 
 import functools
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from flashing import application, image
@@ -58,7 +58,7 @@ class StartedBoard(PoweredBoard):
 
 
 # Compiling takes long, and gives all boards of a run the same.
-_built = functools.cache(application.build)
+built = functools.cache(application.build)
 
 
 def flashed_board(
@@ -67,8 +67,9 @@ def flashed_board(
     name: str = "generic-esp32",
     chip: str = "esp32",
     partitions: tuple = STOCK,
+    build: Callable[[], application.Application] = built,
 ) -> FlashedBoard:
-    """The whole application. `config`: a gateway's TOML file."""
+    """The whole application, of `build`. `config`: a gateway's TOML file."""
     directory.mkdir(exist_ok=True)
     file = directory / "firmware.bin"
     file.write_bytes(firmware(chip, partitions=partitions))
@@ -76,7 +77,7 @@ def flashed_board(
     show = Show(Console(file=said, width=200))
     start = max(place + size for _, _, _, place, size in partitions)
     with mock_board(chip) as board:
-        job = Job(name, config, None, file, show, build=_built)
+        job = Job(name, config, None, file, show, build=build)
         job.flash(board.port, BAUD)
         with connect(board.port, BAUD, show) as found:
             file_system = directory / "board.img"

@@ -57,14 +57,14 @@ class CountedChannel:
 
 async def table(world: World, flashed: FlashedBoard) -> str:
     """`flashed`: with the application in its ROMFS partition; it is executed there, in place."""
-    images = _images(world.directory, flashed)
+    images, root = in_place(world.directory, flashed)
     started_s, pass_us = _pace(world.directory)
     cpu, line = [], []
     for _ in range(_RUNS):
         meter = VirtualMeter(KEY[:16].encode(), None, seed=1)
         channel = CountedChannel(meter.ports[0])
         async with pty_line(channel, link=world.line):
-            used_s = await _first_reading(world, BoardInPlace(world, images))
+            used_s = await _first_reading(world, BoardInPlace(world, images, root))
         cpu.append(used_s - started_s)
         line.append(channel.seconds())
     work = min(cpu)
@@ -83,8 +83,8 @@ async def table(world: World, flashed: FlashedBoard) -> str:
     return "\n".join(f"{seconds:6.1f} s  {what}" for what, seconds in rows)
 
 
-def _images(directory: Path, flashed: FlashedBoard) -> str:
-    assert flashed.rom is not None
+def in_place(directory: Path, flashed: FlashedBoard) -> tuple[str, Path]:
+    """The images of application and stand-ins, for tools/run_from_rom.py, and the root of the file system."""
     hardware = directory / "hardware-mpy"
     hardware.mkdir()
     compile_hardware(hardware)
@@ -95,7 +95,8 @@ def _images(directory: Path, flashed: FlashedBoard) -> str:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
         file.chmod(0o600)
-    return f"{flashed.rom},{directory / 'hardware.romfs'}"
+    assert flashed.rom is not None
+    return f"{flashed.rom},{directory / 'hardware.romfs'}", root
 
 
 def _pace(directory: Path) -> tuple[float, float]:
@@ -114,10 +115,10 @@ def _pace(directory: Path) -> tuple[float, float]:
 class BoardInPlace(PoweredBoard):
     """What was flashed, with the application where the partition is mapped into memory, as on a board."""
 
-    def __init__(self, world: World, images: str) -> None:
+    def __init__(self, world: World, images: str, root: Path) -> None:
         super().__init__(world.directory)
         self._images = images
-        self._root = world.directory / "root"
+        self._root = root
 
     def command(self) -> tuple[tuple[str, ...], Path]:
         program = str(ROOT / "tools/run_from_rom.py")

@@ -8,7 +8,6 @@ import asyncio
 import json
 from pathlib import Path
 
-import pytest
 from flashing import image
 
 from gateway.simulator.listen import pty_line
@@ -19,25 +18,13 @@ from tests.brokers import free_port
 from tests.esp_firmware import STOCK, WITH_ROMFS
 from tests.flashed_board import StartedBoard, flashed_board
 from tests.image import start_time
-from tests.image.world import WIFI, World
+from tests.image.world import WIFI, World, reads_and_stores
 from tests.phone import ADDRESS, Phone, certificate, resolve, verifier
 
-FIRMWARE = pytest.mark.parametrize("partitions", [STOCK, WITH_ROMFS], ids=["files", "romfs"])
 
-
-@FIRMWARE
-async def test_a_configured_board_reads_and_its_readings_are_stored(tmp_path: Path, partitions) -> None:
-    world = World(tmp_path)
-    flashed = flashed_board(tmp_path / "board", world.gateway_toml(), partitions=partitions)
-    meter = VirtualMeter(KEY[:16].encode(), None, seed=1)
-    async with (
-        world.at_work(),
-        pty_line(meter, link=world.line),
-        StartedBoard(flashed, tmp_path) as board,
-    ):
-        await board.until(lambda: world.stored(model.IDENTITY, model.PRESENT, model.REGISTERS), "readings")
-    assert board.starts == 1
-    assert (board.hardware / "freq").read_text() == "240000000"
+async def test_a_configured_board_reads_and_its_readings_are_stored(tmp_path: Path) -> None:
+    """From files; tests/firmware/test_from_flash.py has the same from ROMFS."""
+    await reads_and_stores(tmp_path, STOCK)
 
 
 async def test_how_long_the_first_reading_takes(tmp_path: Path, figures) -> None:
@@ -71,6 +58,7 @@ async def test_a_bare_board_is_set_up_by_a_phone_and_reads(tmp_path: Path) -> No
             "wifi": {"ssid": "at home"},
             "broker": {"host": "127.0.0.1", "port": world.broker.port, "client_id": "house"},
             "page": {"port": port},
+            "ntp": {"server": ""},
         }
         secrets = {
             "wifi.password_file": WIFI,

@@ -4,15 +4,20 @@ import asyncio
 import contextlib
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from flashing.application import Application
 
+from gateway.simulator.listen import pty_line
+from gateway.simulator.meter import VirtualMeter
+from gateway.transmission import model
 from tests.board import CREDENTIAL, KEY, process, secret
 from tests.brokers import NatsServer
 from tests.certificates import Authority
 from tests.firmware.test_unix_port import rows
+from tests.flashed_board import StartedBoard, built, flashed_board
 from tests.patience import PATIENCE_S
 
 WIFI = "a word for the radio"
@@ -33,8 +38,8 @@ class World:
         secret(directory / "credential", CREDENTIAL)
         (directory / "ca.pem").write_text(ssl.DER_cert_to_PEM_cert(self.authority.der))
 
-    def gateway_toml(self, meter: str = "", board: str = "") -> Path:
-        """What is flashed. `meter`, `board`: more lines of these sections."""
+    def gateway_toml(self) -> Path:
+        """What is flashed."""
         file = self.directory / "gateway.toml"
         file.write_text(
             f"""\
@@ -47,12 +52,11 @@ credential_file = "credential"
 [board]
 wifi_ssid = "at home"
 wifi_password_file = "wifi.password"
-{board}
+ntp = "127.0.0.1"
 [[meter]]
 name = "house"
 port = "/dev/ttyUSB0"
 key_file = "meter.key"
-{meter}
 """
         )
         return file
@@ -80,3 +84,17 @@ key_file = "meter.key"
     async def stored(self, *kinds: int) -> bool | None:
         """Whether a reading of each of these kinds is in the database; None where not."""
         return set(kinds) <= set(rows(self.database)) or None
+
+
+async def reads_and_stores(
+    directory: Path, partitions: tuple, build: Callable[[], Application] = built
+) -> None:
+    """A configured board, from its power to readings in the cloud's database."""
+    world = World(directory)
+    flashed = flashed_board(directory / "board", world.gateway_toml(), partitions=partitions, build=build)
+    meter = VirtualMeter(KEY[:16].encode(), None, seed=1)
+    board = StartedBoard(flashed, directory)
+    async with world.at_work(), pty_line(meter, link=board.line), board:
+        await board.until(lambda: world.stored(model.IDENTITY, model.PRESENT, model.REGISTERS), "readings")
+    assert board.starts == 1
+    assert (board.hardware / "freq").read_text() == "240000000"

@@ -1,0 +1,84 @@
+"""A flashed board loses its power, again and again, while it reads what a meter has stored for weeks: part of
+`make test-firmware`.
+
+The last write before each loss is torn. In the end the cloud's database has all that the meter stored, once
+and unchanged: nothing that was acknowledged, or that the cursors had passed, was lost on the way.
+"""
+
+import json
+import os
+import random
+from pathlib import Path
+
+import pytest
+from flashing import image
+
+from gateway.simulator.listen import pty_line
+from gateway.transmission import model
+from tests.board import secret
+from tests.esp_firmware import STOCK, WITH_ROMFS
+from tests.eventful_meter import NIGHT
+from tests.eventful_meter import World as MeterWorld
+from tests.firmware.test_every_kind import Clock
+from tests.flashed_board import StartedBoard, flashed_board
+from tests.image.world import World
+from tests.judged_kinds import Judge, same
+from tests.mep_fakes import KEY
+from tests.patience import PATIENCE_S
+from tests.stored_readings import Stored, check
+
+CUTS = int(os.environ.get("OSGP_TEST_CUTS", "8"))
+SCALE = 5
+# Writes between a start and the loss: some of the outbox's opening, most while it is filled.
+MOST_WRITES = 150
+# What a meter stores: told once each, whatever happens to who reads it.
+KEPT = {
+    model.LOAD_PROFILE: "interval",
+    model.EVENT: "event",
+    model.SELF_READ: "self-read",
+    model.MBUS: "telegram",
+}
+
+
+def kept(entries: dict[int, list]) -> dict[int, list]:
+    return {kind: [one for one in entries[kind] if one[0][0] == name] for kind, name in KEPT.items()}
+
+
+@pytest.mark.timeout(20 * PATIENCE_S)
+@pytest.mark.parametrize("partitions", [STOCK, WITH_ROMFS], ids=["files", "romfs"])
+async def test_what_the_meter_stored_arrives_whole(tmp_path: Path, figures, partitions) -> None:
+    chance = random.Random(f"losses {partitions == STOCK}")
+    around = World(tmp_path)
+    secret(tmp_path / "meter.key", KEY.decode())
+    flashed = flashed_board(tmp_path / "board", around.gateway_toml(), partitions=partitions)
+    settings = json.loads(image.read(flashed.image.read_bytes())["/config/board.json"])
+    settings |= {"schedule": dict.fromkeys(model.KIND_NAMES[model.CLOCK : model.FOREIGN], 60)}
+    settings |= {"reads_per_hour": 360_000, "watchdog": 0}
+    flashed.change({"/config/board.json": json.dumps(settings).encode()})
+    meter = MeterWorld("4.30", NIGHT, "rc4", {}, 4)
+    told = meter.truth()
+    wanted = Judge(meter.meter.run_ms).expected(told, [])
+    stored = Stored(around.database, told)
+    board = StartedBoard(flashed, tmp_path)
+    async with around.at_work(), pty_line(meter.meter.ports[0], link=board.line):
+        for _ in range(CUTS):
+            board.environment |= Clock(meter, SCALE).environment
+            board.environment["OSGP_LOSE_POWER"] = str(chance.randrange(1, MOST_WRITES))
+            board.power_on()
+            await board.dead()
+            assert (board.hardware / "power").exists(), "\n".join(board.said[-60:])
+        del board.environment["OSGP_LOSE_POWER"]
+
+        async def complete() -> bool | None:
+            counts = stored.counts()
+            return all(counts[kind] >= len(entries) for kind, entries in kept(wanted).items()) or None
+
+        async with board:
+            await board.says("house: working")
+            await board.until(complete, "all that the meter stored in the database")
+    found = kept(stored.new(wanted))
+    for kind, entries in kept(wanted).items():
+        same(found[kind], entries, f"{model.KIND_NAMES[kind]} after {CUTS} losses of power")
+    check(around.database, {stored.meter})
+    counts = ", ".join(f"{len(entries)} {KEPT[kind]}s" for kind, entries in found.items())
+    figures(f"{CUTS} losses of power, {board.starts} starts: {counts}, none missing, doubled or altered")
