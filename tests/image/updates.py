@@ -4,9 +4,7 @@ Each time the board resets it is started anew, from the flash as it left it.
 """
 
 import asyncio
-import contextlib
 import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import bundle
@@ -21,16 +19,14 @@ from gateway.transmission import ids
 from gateway.transmission.commands import DONE, FAILED, UPDATE, Result, command_key
 from omdp_cloud.commands import CommandStore, Sender
 from omdp_cloud.config import Broker
-from tests.board import KEY, process, secret
+from tests.board import KEY, secret
 from tests.brokers import nats
-from tests.flashed_board import FlashedBoard, flashed_board
-from tests.interpreter import ROOT, micropython
+from tests.esp_firmware import STOCK, WITH_ROMFS
+from tests.flashed_board import StartedBoard, flashed_board
 from tests.patience import PATIENCE_S
 from tests.update_vectors import KEY as SIGNS
 from tests.update_vectors import OTHER_KEY, public
 
-# From LittleFS all bytecode is loaded into memory.
-HEAP = "2M"
 OWNER = "what only the owner knows"
 CRASHES = "raise RuntimeError('no version for anybody')\n"
 HANGS = "def run(crashed, reset):\n    while True:\n        pass\n"
@@ -62,45 +58,6 @@ update_keys_file = "update.keys"
     return file
 
 
-class Board:
-    """A flashed board that starts again whenever it resets. `starts`: how often; `said`: its console."""
-
-    def __init__(self, flashed: FlashedBoard, directory: Path, line: Path) -> None:
-        self.starts = 0
-        self.said = ""
-        self.faster = 1
-        self._flashed = flashed
-        self._hardware = directory / "hardware"
-        self._hardware.mkdir()
-        self._line = line
-
-    @contextlib.asynccontextmanager
-    async def on(self) -> AsyncIterator["Board"]:
-        running = asyncio.create_task(self._run())
-        try:
-            yield self
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            self.starts += 1
-            environment = {
-                "OSGP_FLASH": str(self._flashed.image),
-                "OSGP_BOARD": f"/host{self._hardware}",
-                "OSGP_UART": f"/host{self._line}",
-                "OSGP_TIMER": str(self.faster),
-            }
-            script = str(ROOT / "tests/board_hardware/flash.py")
-            async with process(
-                micropython(), "-X", f"heapsize={HEAP}", script, environment=environment
-            ) as child:
-                assert child.stderr
-                async for line in child.stderr:
-                    self.said += line.decode(errors="replace")
-
-
 def image_with(image: bytes, program: str) -> bytes:
     """The image, with another application."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -114,27 +71,27 @@ def image_with(image: bytes, program: str) -> bytes:
         return packed.read_bytes()
 
 
-@pytest.mark.timeout(1800)
-async def test_updates_over_the_air(tmp_path: Path) -> None:
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("partitions", [STOCK, WITH_ROMFS], ids=["files", "romfs"])
+async def test_updates_over_the_air(tmp_path: Path, partitions) -> None:
     image = application.build().image
-    line = tmp_path / "line"
     meter = VirtualMeter(KEY[:16].encode(), None, seed=1)
     with nats() as broker:
-        flashed = flashed_board(tmp_path / "board", configured(tmp_path, broker.port))
-        board = Board(flashed, tmp_path, line)
+        flashed = flashed_board(tmp_path / "board", configured(tmp_path, broker.port), partitions=partitions)
+        board = StartedBoard(flashed, tmp_path)
         told: list[str] = []
         store = CommandStore(f"sqlite:///{tmp_path}/readings.db")
         id_ = ids.meter_individual_id("ELON", meter.serial)
         sender = Sender(Broker(url=broker.url), store, id_, command_key(OWNER.encode()), told.append)
 
         async def update(data: bytes, lower: bool = False) -> Result:
-            answer = await sender.send(UPDATE, (len(data), int(lower)), 2 * PATIENCE_S, data)
-            assert answer is not None, board.said[-3000:] + "\n".join(told)
+            answer = await sender.send(UPDATE, (len(data), int(lower)), 3 * PATIENCE_S, data)
+            assert answer is not None, "\n".join(board.said[-60:] + told)
             return answer
 
-        async with pty_line(meter, link=line), board.on():
+        async with pty_line(meter, link=board.line), board:
             good = await update(bundle.make(image, "7.2.0", SIGNS))
-            assert (good.status, good.text) == (DONE, "version 7.2.0 is what runs"), board.said[-3000:]
+            assert (good.status, good.text) == (DONE, "version 7.2.0 is what runs"), board.said[-60:]
             assert board.starts == 2
             refused = await update(bundle.make(image, "7.3.0", OTHER_KEY))
             assert (refused.status, "another key" in refused.text) == (FAILED, True)
@@ -143,7 +100,7 @@ async def test_updates_over_the_air(tmp_path: Path) -> None:
             assert board.starts == 2
             for version, program in (("7.4.0", CRASHES), ("7.5.0", HANGS)):
                 starts = board.starts
-                board.faster = FASTER
+                board.environment["OSGP_TIMER"] = str(FASTER)
                 bad = await update(bundle.make(image_with(image, program), version, SIGNS))
                 assert bad.status == FAILED
                 assert bad.text == (
@@ -151,6 +108,18 @@ async def test_updates_over_the_air(tmp_path: Path) -> None:
                     "version 7.2.0 runs"
                 )
                 assert board.starts == starts + 3
-            board.faster = 1
+            board.environment["OSGP_TIMER"] = "1"
+            cut = asyncio.create_task(update(bundle.make(image, "7.6.0", SIGNS)))
+            await asyncio.wait_for(halfway(told), 3 * PATIENCE_S)
+            await board.power_off()
+            board.power_on()
+            lost = await cut
+            assert (lost.status, "was ended while" in lost.text) == (FAILED, True)
             again = await update(bundle.make(image, "7.1.0", SIGNS), lower=True)
             assert (again.status, again.text) == (DONE, "version 7.1.0 is what runs")
+
+
+async def halfway(told: list[str]) -> None:
+    """Until half of the bundle that is on its way was handed over."""
+    while told[-1:] != ["50 % of the bundle handed over"]:
+        await asyncio.sleep(0.05)
