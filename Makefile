@@ -10,7 +10,8 @@
 # make backlog  the broker is away for DAYS at the default schedule: memory meanwhile, and how all arrives afterwards
 # make firmware  the image of a board's file system, build/board.img, and how large all is; BOARD, and if you like
 #              CONFIG=gateway.toml and FIRMWARE=FILE (docs/board.md)
-# make test-firmware  flashes the whole application into a mock of the boot loader, reads it back and starts from it
+# make test-firmware  flashes the whole application into a mock of the boot loader, reads it back and starts from it:
+#              first reading, set-up by a phone, updates, losses of power, and HOURS of a day with HEAP bytes of heap
 # make power-cuts  a board that loses power CUTS times in each of four lives, while it writes outbox, cursor,
 #              configuration and updates
 # make board-day  the board's whole application at the default schedule for HOURS hours, SPEED times as fast as they are,
@@ -77,7 +78,8 @@ firmware: $(VENV)/.test
 		$(if $(FIRMWARE),--firmware '$(FIRMWARE)') --image-only build/board.img
 
 test-firmware: $(VENV)/.test
-	$(BIN)/python -m pytest --timeout 600 $(wildcard tests/image/*.py) tests/flashing
+	OSGP_TEST_HOURS=$(HOURS) OSGP_TEST_HEAP=$(HEAP) $(BIN)/python -m pytest --timeout 600 tests/flashing \
+		$(foreach part,whole_way updates power_losses flashed_day,tests/image/$(part).py)
 
 power-cuts: $(VENV)/.test
 	PYTHONPATH=tools:micropython $(BIN)/python -m tests.firmware.power_cuts --seed $(SEED) --cuts $(CUTS)

@@ -89,11 +89,21 @@ class FirmwareVfs:
         return {1: 1, 2: self._partition}[operation]
 
 
-def add_romfs(path):
+def open_romfs(path):
     with open(path, "rb") as file:
         partition = Romfs(file.read())
     partition.keep(path)
     sys.modules["vfs"] = FirmwareVfs(partition)
+    return partition
+
+
+def mount_romfs(partition):
+    """As the firmware does it: what begins the partition, whatever that is."""
+    try:
+        vfs.mount(vfs.VfsRom(memoryview(partition)), "/rom")
+    except OSError:
+        return
+    sys.path.extend(("/rom", "/rom/lib"))
 
 
 def main():
@@ -101,13 +111,14 @@ def main():
     if hardware[0] != "/":
         hardware = os.getcwd() + "/" + hardware
     device = Flash(os.getenv("OSGP_FLASH"))
-    if os.getenv("OSGP_ROMFS"):
-        add_romfs(os.getenv("OSGP_ROMFS"))
+    romfs = open_romfs(os.getenv("OSGP_ROMFS")) if os.getenv("OSGP_ROMFS") else None
     vfs.umount("/")
     vfs.mount(device, "/")
     vfs.mount(vfs.VfsPosix("/"), "/host")
     os.chdir("/")
     sys.path[:] = ["/host" + hardware]
+    if romfs is not None:
+        mount_romfs(romfs)
     import firmware
 
     return firmware.main()

@@ -61,12 +61,14 @@ async def test_what_the_meter_stored_arrives_whole(tmp_path: Path, figures, part
     stored = Stored(around.database, told)
     board = StartedBoard(flashed, tmp_path)
     async with around.at_work(), pty_line(meter.meter.ports[0], link=board.line):
+        arrived = []
         for _ in range(CUTS):
             board.environment |= Clock(meter, SCALE).environment
             board.environment["OSGP_LOSE_POWER"] = str(chance.randrange(1, MOST_WRITES))
             board.power_on()
             await board.dead()
             assert (board.hardware / "power").exists(), "\n".join(board.said[-60:])
+            arrived.append(sum(stored.counts()[kind] for kind in KEPT))
         del board.environment["OSGP_LOSE_POWER"]
 
         async def complete() -> bool | None:
@@ -81,4 +83,7 @@ async def test_what_the_meter_stored_arrives_whole(tmp_path: Path, figures, part
         same(found[kind], entries, f"{model.KIND_NAMES[kind]} after {CUTS} losses of power")
     check(around.database, {stored.meter})
     counts = ", ".join(f"{len(entries)} {KEPT[kind]}s" for kind, entries in found.items())
-    figures(f"{CUTS} losses of power, {board.starts} starts: {counts}, none missing, doubled or altered")
+    figures(
+        f"{CUTS} losses of power, {board.starts} starts: {counts}, none missing, doubled or altered\n"
+        f"rows in the database at each loss: {arrived}"
+    )
