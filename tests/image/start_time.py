@@ -27,8 +27,8 @@ HEAP = "256K"
 _RUNS = 5
 # Start, eight bits, stop.
 _BITS = 10
-# Assumed for a board: a TLS handshake with a P-256 certificate, for which it has other code and hardware of its
-# own; and that the slot's 300 KB are read from flash and hashed.
+# Assumed for a board: a TLS handshake with a P-256 certificate, for which it has other code and some hardware
+# of its own; and that the slot's 300 KB are read from flash and hashed.
 TLS_S = 1.5
 SLOT_S = 0.5
 
