@@ -85,6 +85,7 @@ def test_the_flash_holds_firmware_application_and_configuration(
     assert settings["name"] == "house"
     assert settings["idle"] == "02:00-03:30"
     assert settings["schedule"] == {
+        "load-profile": "auto",
         "present": 5, "registers": 900, "alarms": 3, "events": 60, "clock": 3600, "mbus": 3600,
         "self-reads": 86400,
     }  # fmt: skip

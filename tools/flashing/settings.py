@@ -17,7 +17,7 @@ from gateway.errors import ConfigurationError
 from gateway.host import check, config, page_password
 from gateway.host.config_board import BoardSection
 from gateway.host.secret_files import read_secret
-from gateway.transmission.model import KIND_NAMES
+from gateway.transmission.model import KIND_NAMES, LOAD_PROFILE
 
 from . import board_check
 from .profile import Profile
@@ -147,9 +147,9 @@ def line(profile: Profile) -> str:
     return f"UART {profile.uart}, RX GPIO {pins['rx']['pin']}, TX GPIO {pins['tx']['pin']}"
 
 
-def _schedule(settings: Settings, meter: config.MeterSection) -> dict[str, int]:
-    """Whole seconds by kind; what follows the meter is left out."""
-    intervals = {}
+def _schedule(settings: Settings, meter: config.MeterSection) -> dict[str, int | str]:
+    """Whole seconds by kind, "auto" for a load profile that follows the meter."""
+    intervals: dict[str, int | str] = {KIND_NAMES[LOAD_PROFILE]: "auto"}
     for kind, interval_ms in meter.schedule.intervals_ms().items():
         name = KIND_NAMES[kind]
         if name == "mbus" and meter.allow_writes and not meter.on_demand_ms:
