@@ -53,6 +53,7 @@ port = "/dev/ttyUSB0"
 key_file = "meter.key"
 [board]
 wifi_ssid = "at home"
+ntp = "127.0.0.1"
 update_keys_file = "update.keys"
 """)
     return file
