@@ -241,7 +241,8 @@ class Restore(Fault):
             await asyncio.sleep(stage.world.real_s(chance.uniform(1, 1.5) * HOUR_S))
             async with stage.cloud.busy:
                 await stage.cloud.kill()
-                await asyncio.to_thread(stage.cloud.restore, backup)
+                async with stage.cloud.looked_at:
+                    await asyncio.to_thread(stage.cloud.restore, backup)
                 stage.cloud.go()
                 await asyncio.sleep(chance.uniform(0, 3))
             return True

@@ -119,9 +119,9 @@ class Run:
 
     async def _behind(self, database: Database) -> int | None:
         cloud = self.stage.cloud
-        if cloud.busy.locked():
+        if cloud.looked_at.locked():
             return None
-        async with cloud.busy:  # its file is not to be replaced meanwhile
+        async with cloud.looked_at:
             return await asyncio.to_thread(database.behind_s, self.stage.world.now_ms() // 1000)
 
     def _done(self, task: asyncio.Task) -> None:

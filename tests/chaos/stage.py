@@ -225,6 +225,7 @@ class Cloud(Process):
         directory = stage.directory
         self.ahead_s = 0.0
         self.database = directory / "readings.db"
+        self.looked_at = asyncio.Lock()  # the database, whose file is then not to be replaced
         self._world = stage.world
         file = directory / "cloud.toml"
         file.write_text(_CLOUD.format(broker=broker, directory=directory))
