@@ -18,7 +18,7 @@ from gateway.core.gateway import SYNC_MS, Gateway, last_will
 from gateway.core.meter_settings import MeterSettings
 from gateway.errors import BrokerError, ConfigurationError, FrameError, OutboxError
 from gateway.transmission.ids import parse_uuid
-from gateway.transmission.model import FOREIGN, KIND_NAMES, LOAD_PROFILE, SELF_READ
+from gateway.transmission.model import FOREIGN, KIND_NAMES, SELF_READ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -174,19 +174,18 @@ def write(settings: "dict[str, Any]", secrets: "Mapping[str, bytes]", path: str 
 
 
 def intervals_of(schedule: "dict[str, Any]", problems: Problems) -> "dict[int, int]":
-    """Milliseconds by kind of reading; 0 for never, none for a load profile that follows the meter."""
+    """Milliseconds by kind of reading; 0 for never, none where the default schedule is to say it."""
     intervals_ms = dict.fromkeys(range(SELF_READ, FOREIGN), 0)  # a board reads these only where told
     for kind, seconds in schedule.items():
-        if kind == KIND_NAMES[LOAD_PROFILE] and seconds == "auto":
-            del intervals_ms[LOAD_PROFILE]
-        elif (
-            kind not in KIND_NAMES or not isinstance(seconds, int) or isinstance(seconds, bool) or seconds < 0
-        ):
+        known = kind in KIND_NAMES
+        if known and seconds == "auto":
+            intervals_ms.pop(KIND_NAMES.index(kind), None)
+        elif known and isinstance(seconds, int) and not isinstance(seconds, bool) and seconds >= 0:
+            intervals_ms[KIND_NAMES.index(kind)] = 1000 * seconds
+        else:
             problems.add(
                 "schedule." + kind, "%r: takes kinds of readings with seconds; 0 leaves one out" % (seconds,)
             )
-        else:
-            intervals_ms[KIND_NAMES.index(kind)] = 1000 * seconds
     return intervals_ms
 
 

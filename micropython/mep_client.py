@@ -33,7 +33,7 @@ def make_client(
         from gateway.c1219.alerts import Client
 
         client = Client(watts)
-    if values["allow_writes"] and intervals_ms[MBUS]:
+    if values["allow_writes"] and intervals_ms.get(MBUS):
         from gateway.c1219.on_demand import OnDemand
 
         on_demand = OnDemand(intervals_ms[MBUS] // 1000)

@@ -48,6 +48,19 @@ def test_an_optical_port(configuration: Path) -> None:
     assert b"a word for the radio" in files.values()
 
 
+@pytest.mark.parametrize(("named", "told"), [("", "auto"), ('\nmbus = "2h"', 7200)])
+def test_devices_are_asked_only_where_the_schedule_names_them(
+    configuration: Path, named: str, told: object
+) -> None:
+    found = converted(
+        configuration,
+        ('security = "tls"', 'security = "tls"\nallow_writes = true'),
+        ('present = "5s"', 'present = "5s"' + named),
+    )
+    assert (found.values["schedule"]["mbus"], found.values["schedule"]["load-profile"]) == (told, "auto")
+    assert "/config/board.json" in found.files()  # which the board's own check has seen
+
+
 def test_pins_that_differ_from_the_profile(configuration: Path) -> None:
     found = converted(
         configuration,

@@ -148,12 +148,13 @@ def line(profile: Profile) -> str:
 
 
 def _schedule(settings: Settings, meter: config.MeterSection) -> dict[str, int | str]:
-    """Whole seconds by kind, "auto" for a load profile that follows the meter."""
+    """Whole seconds by kind, "auto" for what a board reads as by default."""
     intervals: dict[str, int | str] = {KIND_NAMES[LOAD_PROFILE]: "auto"}
     for kind, interval_ms in meter.schedule.intervals_ms().items():
         name = KIND_NAMES[kind]
         if name == "mbus" and meter.allow_writes and not meter.on_demand_ms:
-            continue  # a board that finds it here would have the meter ask its devices
+            intervals[name] = "auto"  # with a time the board would have the meter ask its devices
+            continue
         if interval_ms % 1000:
             settings.told.append(f"schedule.{name}: a board counts whole seconds, so this is rounded up")
         intervals[name] = -(-interval_ms // 1000)
