@@ -1,6 +1,6 @@
 """`python -m tests.chaos.run`: a chaos run, and what it brought to light (docs/testing.md).
 
-Exit code 0: nothing missing, doubled or altered; 1: something was; 2: the run itself failed.
+Exit code 0: nothing missing, doubled or altered, and every kind of fault hit; 1: otherwise.
 """
 
 import argparse
@@ -32,6 +32,8 @@ TOO_SLOW_S = 40
 SLOWEST = 90
 # So long after that it is tried again whether the machine keeps up with a faster world.
 AGAIN_S = 90
+# A run of so many faults for each kind has hit with every kind, or does not do what it says.
+_ENOUGH = 20
 
 
 class Run:
@@ -207,6 +209,12 @@ class Run:
         }
 
     @property
+    def never(self) -> list[str]:
+        """Faults that did not hit once although there was time for it."""
+        enough = self.hits.total() > _ENOUGH * len(self.hits)
+        return [name for name, count in self.hits.items() if enough and not count]
+
+    @property
     def wrong(self) -> int:
         return sum(
             one.missing + one.doubled + one.altered
@@ -234,6 +242,7 @@ class Run:
                 f"backlog: waited for {len(self.waits)} times, {max(self.waits):.0f} s at most, "
                 f"{sum(self.waits):.0f} s in all, {self.waits[-1]:.0f} s at the end"
             )
+        lines += [f"never hit: {name}" for name in self.never]
         lines.append(f"everything arrived: {self.caught_up}; wrong: {self.wrong}")
         return "\n".join(lines)
 
@@ -288,7 +297,7 @@ def main() -> int:
     print(run.report())
     if arguments.report:
         arguments.report.write_text(json.dumps(run.document(), indent=1))
-    good = run.caught_up and not run.wrong
+    good = run.caught_up and not run.wrong and not run.never
     if arguments.keep is None and good:
         shutil.rmtree(directory)
     elif not good:
