@@ -41,8 +41,9 @@ class Phone:
         return int(status.split()[1]), headers, body
 
     async def ask(self, method: str, path: str, given: object = None) -> tuple[int, dict]:
-        """With what proves the session, once there is one; else as set-up's page does."""
-        body = b"" if given is None else json.dumps(given).encode()
+        """With what proves the session, once there is one; else as set-up's page does. `given`: bytes as they
+        are, anything else as JSON."""
+        body = given if isinstance(given, bytes) else b"" if given is None else json.dumps(given).encode()
         proof = self._client.header(method, path, body) if self._client else "setup"
         status, _, said = await self.request(
             f"{method} {path} HTTP/1.1\r\nHost: {ADDRESS}\r\nX-Gateway: {proof}\r\n"

@@ -8,18 +8,24 @@ import asyncio
 import json
 from pathlib import Path
 
+import bundle
 from flashing import image
 
 from gateway.simulator.listen import pty_line
 from gateway.simulator.meter import VirtualMeter
 from gateway.transmission import model
-from tests.board import CREDENTIAL, KEY
+from tests.board import CREDENTIAL, KEY, secret
 from tests.brokers import free_port
 from tests.esp_firmware import STOCK, WITH_ROMFS
-from tests.flashed_board import StartedBoard, flashed_board
+from tests.flashed_board import StartedBoard, built, flashed_board
 from tests.image import start_time
 from tests.image.world import WIFI, World, reads_and_stores
-from tests.phone import ADDRESS, Phone, certificate, resolve, verifier
+from tests.phone import ADDRESS, PASSWORD, Phone, certificate, resolve, verifier
+from tests.update_vectors import KEY as SIGNS
+from tests.update_vectors import public
+
+# What a request to the page may hold.
+PIECE = 4096
 
 
 async def test_a_configured_board_reads_and_its_readings_are_stored(tmp_path: Path) -> None:
@@ -82,3 +88,39 @@ async def test_a_bare_board_is_set_up_by_a_phone_and_reads(tmp_path: Path) -> No
     assert board.starts == 2
     console = "\n".join(board.said)
     assert not any(one in console for one in (WIFI, KEY, CREDENTIAL))
+
+
+async def test_the_page_takes_an_update(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    secret(tmp_path / "page.password", PASSWORD)
+    (tmp_path / "update.keys").write_text(public(SIGNS) + "\n")
+    toml = world.gateway_toml('page_password_file = "page.password"\nupdate_keys_file = "update.keys"')
+    flashed = flashed_board(tmp_path / "board", toml, partitions=WITH_ROMFS)
+    port = free_port()
+    settings = json.loads(image.read(flashed.image.read_bytes())["/config/board.json"])
+    settings["page"]["port"] = port
+    flashed.change({"/config/board.json": json.dumps(settings).encode()})
+    phone, board = Phone(port), StartedBoard(flashed, tmp_path)
+    new = bundle.make(built().image, "8.0.0", SIGNS)
+    async with world.at_work(), pty_line(VirtualMeter(KEY[:16].encode()), link=board.line), board:
+
+        async def version() -> str | None:
+            """What runs, once it has proven itself."""
+            _, said = await phone.ask("GET", "/api/status")
+            application = said["application"]
+            return application["version"] if application["state"] == "good" else None
+
+        await board.until(phone.found, "its page")
+        await phone.log_in()
+        first = await board.until(version, "a version that is good")
+        assert await phone.ask("POST", "/api/update", {"size": len(new)}) == (200, {})
+        for at in range(0, len(new), PIECE):
+            assert await phone.ask("POST", f"/api/update/data?at={at}", new[at : at + PIECE]) == (200, {})
+        assert await phone.ask("POST", "/api/update/finish") == (200, {})
+        await phone.ask("POST", "/api/restart")
+        phone.forget()
+        await board.says("starting: asked for on the page")
+        await board.until(phone.found, "its page")
+        await phone.log_in()
+        assert first != await board.until(version, "the new version proves itself") == "8.0.0"
+    assert board.starts == 2

@@ -38,8 +38,8 @@ class World:
         secret(directory / "credential", CREDENTIAL)
         (directory / "ca.pem").write_text(ssl.DER_cert_to_PEM_cert(self.authority.der))
 
-    def gateway_toml(self) -> Path:
-        """What is flashed."""
+    def gateway_toml(self, board: str = "") -> Path:
+        """What is flashed. `board`: more lines of that section."""
         file = self.directory / "gateway.toml"
         file.write_text(
             f"""\
@@ -53,6 +53,7 @@ credential_file = "credential"
 wifi_ssid = "at home"
 wifi_password_file = "wifi.password"
 ntp = "127.0.0.1"
+{board}
 [[meter]]
 name = "house"
 port = "/dev/ttyUSB0"
