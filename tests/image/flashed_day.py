@@ -17,6 +17,7 @@ from tests.brokers import NatsServer
 from tests.esp_firmware import WITH_ROMFS
 from tests.flashed_board import flashed_board
 from tests.image.start_time import in_place
+from tests.image.world import WIFI, gateway_toml
 from tests.interpreter import ROOT
 from tests.mep_fakes import KEY
 
@@ -27,7 +28,8 @@ SCALE = 60
 
 class FlashedStage(Stage):
     def board(self, _: Path, broker: NatsServer) -> tuple[tuple[str, ...], Path, dict[str, str]]:
-        flashed = flashed_board(self.directory / "board", self._toml(broker), partitions=WITH_ROMFS)
+        toml = gateway_toml(self.directory, f"mqtts://localhost:{broker.port}")
+        flashed = flashed_board(self.directory / "board", toml, partitions=WITH_ROMFS)
         images, root = in_place(self.directory, flashed)
         file = root / "config/board.json"
         settings = json.loads(file.read_text())
@@ -44,33 +46,12 @@ class FlashedStage(Stage):
             {"OSGP_BOARD": str(hardware), "OSGP_UART": str(self.directory / "line"), **self.environment()},
         )
 
-    def _toml(self, broker: NatsServer) -> Path:
-        secret(self.directory / "wifi.password", "a word for the radio")
-        file = self.directory / "gateway.toml"
-        file.write_text(
-            f"""\
-[gateway]
-id = "board"
-[broker]
-url = "mqtts://localhost:{broker.port}"
-ca_file = "ca.pem"
-credential_file = "credential"
-[board]
-wifi_ssid = "at home"
-wifi_password_file = "wifi.password"
-[[meter]]
-name = "house"
-port = "/dev/ttyUSB0"
-key_file = "meter.key"
-"""
-        )
-        return file
-
 
 @pytest.mark.timeout(0)
 async def test_every_row_of_a_day_is_the_truth(tmp_path: Path, figures) -> None:
     secret(tmp_path / "credential", CREDENTIAL)
     secret(tmp_path / "meter.key", KEY.decode())
+    secret(tmp_path / "wifi.password", WIFI)
     stage = FlashedStage(tmp_path, argparse.Namespace(hours=HOURS, scale=SCALE, heap=HEAP, seed=1))
     told = await live(stage, tmp_path)
     wrong = list(problems(stage, told))

@@ -23,6 +23,31 @@ from tests.patience import PATIENCE_S
 WIFI = "a word for the radio"
 
 
+def gateway_toml(directory: Path, url: str, board: str = "") -> Path:
+    """What is flashed, with files that `World` makes. `board`: more lines of that section."""
+    file = directory / "gateway.toml"
+    file.write_text(
+        f"""\
+[gateway]
+id = "board"
+[broker]
+url = "{url}"
+ca_file = "ca.pem"
+credential_file = "credential"
+[board]
+wifi_ssid = "at home"
+wifi_password_file = "wifi.password"
+ntp = "127.0.0.1"
+{board}
+[[meter]]
+name = "house"
+port = "/dev/ttyUSB0"
+key_file = "meter.key"
+"""
+    )
+    return file
+
+
 class World:
     """`directory`: of all files, with `gateway.toml` and what it names; `database`: the cloud's."""
 
@@ -39,28 +64,7 @@ class World:
         (directory / "ca.pem").write_text(ssl.DER_cert_to_PEM_cert(self.authority.der))
 
     def gateway_toml(self, board: str = "") -> Path:
-        """What is flashed. `board`: more lines of that section."""
-        file = self.directory / "gateway.toml"
-        file.write_text(
-            f"""\
-[gateway]
-id = "board"
-[broker]
-url = "{self.broker.url}"
-ca_file = "ca.pem"
-credential_file = "credential"
-[board]
-wifi_ssid = "at home"
-wifi_password_file = "wifi.password"
-ntp = "127.0.0.1"
-{board}
-[[meter]]
-name = "house"
-port = "/dev/ttyUSB0"
-key_file = "meter.key"
-"""
-        )
-        return file
+        return gateway_toml(self.directory, self.broker.url, board)
 
     @contextlib.asynccontextmanager
     async def at_work(self, environment: dict[str, str] | None = None) -> AsyncIterator["World"]:
