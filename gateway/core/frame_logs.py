@@ -54,7 +54,9 @@ class _Writing:
 
     def write(self) -> None:
         if self.written < len(self.tail):
-            self.file.write(self.base + self.written, self.tail[self.written :])
+            self.file.write(
+                self.base + self.written, self.tail[self.written :] if self.written else self.tail
+            )
             self.written = len(self.tail)
 
 
@@ -304,7 +306,7 @@ class FrameLogs:
 
     def settle(self, changed: "Sequence[tuple[_Writing, int]]") -> None:
         for one, amount in changed:
-            one.tail[:amount] = b""
+            one.tail = one.tail[amount:]  # anew: one that shrinks keeps its memory on MicroPython
             one.base += amount
             one.written -= amount
             if one in self._sealed and not one.tail:
