@@ -7,7 +7,7 @@ A backfill that somebody asks for is such a pass that ends at a time. There is o
 which covers all that is asked for.
 """
 
-from .._compat import TYPE_CHECKING
+from .._compat import TYPE_CHECKING, const
 from ..errors import ConfigurationError
 from ..transmission import model
 from ..transmission.packer import pack, unpack
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     Read = Callable[[Tables, bytes | None], Awaitable[Step]]
     Since = Callable[[int], bytes]
+
+# The meter's clock may be wrong, and devices answer late: what it stored so many seconds ago counts as new.
+MARGIN_S = const(86400)
 
 KINDS = bytes((model.SELF_READ, model.LOAD_PROFILE, model.ALARM, model.EVENT, model.MBUS))
 
@@ -103,14 +106,15 @@ def _begin(item: "Any") -> int:
 
 
 def rewind(outbox: "Outbox", meter: bytes, since: int) -> None:
-    """The receiver has lost what it stored after `since` (UTC seconds): it is read once more.
+    """The receiver has lost what the meter stored after `since` (UTC seconds; 0: all): it is read once more.
 
     Alarms only where the outbox does not hold all of them since then: a meter keeps no past alarms, so what
-    is set now would be told a second time, as another alarm.
+    is set now would be told a second time, as another alarm. Nor does it say when one was set, so what its
+    clock says does not count.
     """
     whole = outbox.whole_since(model.EVENTS_CLASS)
     for kind in KINDS:
-        if kind == model.ALARM and whole is not None and whole <= since:
+        if kind == model.ALARM and since and whole is not None and whole <= since + MARGIN_S:
             continue
         read_again(outbox, meter, kind, since, None)
 

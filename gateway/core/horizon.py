@@ -9,7 +9,7 @@ from .. import clock
 from .._compat import TYPE_CHECKING, const
 from ..transmission.model import PRESENT_CLASS
 from ..transmission.packer import pack, unpack
-from .cursors import KINDS, note_name
+from .cursors import KINDS, MARGIN_S, note_name
 from .outbox import CLASSES
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _HOUR_S = const(3600)
 _SOON_S = const(60)
-# The meter's clock may be wrong, and devices answer late: what it stored so many seconds ago counts as new.
-_MARGIN_S = const(86400)
 # More notes than this are thinned out, and the older they are the more.
 _MAX_NOTES = const(48)
 
@@ -104,7 +102,7 @@ class Horizon:
     def step(self, kind: int, began: int, more: bool) -> None:
         """The outbox has what was read of a kind from `began` (UTC seconds) on; `more`: not all."""
         if not more:
-            self._reached[kind] = began - _MARGIN_S
+            self._reached[kind] = began - MARGIN_S
         now = clock.utc_ms() // 1000
         if now >= self._next or now < self._next - _HOUR_S:
             self._note(now)
