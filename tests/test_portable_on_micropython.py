@@ -14,7 +14,7 @@ from tests.patience import PATIENCE_S
 FILES = sorted((ROOT / "tests/portable").glob("test_*.py"))
 # Test sources are compiled on the heap and whole vector files loaded, so this is more than a board has;
 # what the application needs is measured in tests/firmware.
-HEAP = "4M"
+HEAP = "6M"
 
 
 def run(*files: Path, heap: str = HEAP) -> "subprocess.CompletedProcess[str]":

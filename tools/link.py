@@ -8,10 +8,11 @@ there are such; attributes that only the application has, and parameters that no
 short names that they share; two that may meet in one object, in a class or those it inherits from, never
 share one.
 
-A module stays as it is that is dropped from sys.modules by name; what is in a package that is forgotten as a
-whole never joins anything outside. Names stay: of exceptions and their attributes, of what is asked for with
-getattr, of attributes that the interpreter's own objects have (`kept`), of what an f-string holds. Lines stay
-in their order; `Linked.starts` says at which line of its module each source begins.
+A module keeps its name that is dropped from sys.modules by name; where forget() does that, what only this one
+needs joins it, and goes with it. What is in a package that is forgotten as a whole never joins anything
+outside. Names stay: of exceptions and their attributes, of what is asked for with getattr, of attributes that
+the interpreter's own objects have (`kept`), of what an f-string holds. Lines stay in their order;
+`Linked.starts` says at which line of its module each source begins.
 """
 
 import ast
@@ -55,6 +56,7 @@ class Linked:
         self._forgotten: tuple[str, ...] = ()
         self._starters = tuple(starter for starter in starters if starter in self._parts)
         self._alone = {"texts", *packages, *self._starters}
+        self._dropped: set[str] = set()
         self._asked: set[Origin] = set()
         self._survey()
         self._interned = sorted(set(interned) - self._words() - set(keyword.kwlist))
@@ -82,7 +84,7 @@ class Linked:
                 elif isinstance(node, ast.Call) and ast.unparse(node.func) == "forget":
                     package, *names = (ast.literal_eval(argument) for argument in node.args)
                     forgotten.update(set() if names else {f"{package}."})
-                    self._alone.update({f"{package}.{name}" for name in names} & set(self._parts))
+                    self._dropped.update({f"{package}.{name}" for name in names} & set(self._parts))
                 elif isinstance(node, Function) and "sys.modules.pop(" in ast.unparse(node):
                     self._alone.update(set(self._named(part, node)) & set(self._parts))
                 elif isinstance(node, ast.JoinedStr):
@@ -102,6 +104,7 @@ class Linked:
                     prefixes.add(asked.value)
         self._prefixes = tuple(sorted(prefixes))
         self._forgotten = tuple(sorted(forgotten))
+        self._alone |= self._dropped
 
     def _words(self) -> set[str]:
         """All that any source names, whatever it means."""
@@ -199,6 +202,8 @@ class Linked:
             groups.setdefault((self._is_forgotten(name), owners), []).append(name)
         for (_, owners), names in groups.items():
             head = next((name for name in names if name in owners), min(names))
+            if len(owners) == 1 and owners <= self._dropped:
+                (head,) = owners
             for name in names:
                 joined[name] = head
         return joined

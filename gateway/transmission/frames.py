@@ -8,7 +8,7 @@ items of a frame are of one kind: readings, series or events.
 
 import binascii
 
-from .._compat import TYPE_CHECKING, const
+from .._compat import TYPE_CHECKING, const, forget
 from ..errors import FrameError
 from .bits import BitReader, BitWriter
 from .logs import get_events
@@ -71,7 +71,11 @@ def encode(meter_id: bytes, epoch: int, sequence: int, items: "Sequence[Item]") 
         number >>= 7
     writer.put(number, 8)
     writer.put_uint(len(items) - 1, 0)
-    _putter(form)(writer, items)
+    try:
+        _putter(form)(writer, items)
+    finally:
+        if form == _SERIES:
+            forget("gateway.transmission", "series")
     body = writer.finish()
     size = len(body) + 2
     head = bytes((0x93, VERSION, kind | form << 4))

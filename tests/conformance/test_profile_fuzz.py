@@ -8,7 +8,8 @@ from gateway.c1219.layouts import calendar, profile
 from gateway.c1219.layouts import self_reads as self_read_layouts
 from gateway.c1219.local_time import local_time, recurring_day
 from gateway.c1219.readers import load_profile, self_reads
-from gateway.c1219.readers.profile_columns import meaning, value
+from gateway.c1219.readers.profile_columns import meaning
+from gateway.c1219.readers.profile_values import value
 from gateway.c1219.tables import Tables
 from gateway.errors import Refused, TableError
 from gateway.transmission import frames

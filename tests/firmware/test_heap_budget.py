@@ -16,7 +16,7 @@ from heap_by_module import FOR_A_MOMENT, FOR_GOOD, measured, table  # noqa: E402
 FOR_GOOD_BYTES = 115_000
 FOR_A_MOMENT_BYTES = {
     "board_config": 9_500,
-    "gateway.c1219.readers.load_profile": 13_200,
+    "gateway.c1219.readers.load_profile": 9_600,
     "gateway.core.commands": 8_600,
 }
 OTHERS_BYTES = 8_300

@@ -13,24 +13,24 @@ of the whole row, or when not all channels have them, of one column. End reading
 are columns of their own ("OSGP_end_reading_...") with a value in the row of a block's last interval.
 """
 
-from ..._compat import MICROPYTHON, TYPE_CHECKING, const
+from ..._compat import MICROPYTHON, TYPE_CHECKING, const, forget
 from ...errors import GatewayError, Refused, TableError
 from ...transmission.model import LOAD_PROFILE, Column, Series
 from ...transmission.registry import COLUMN_FAULTS
 from ..layouts.profile import BT64_END
 from ..types import seconds_of
 from .common import Step, fault
-from .profile_columns import value
 from .profile_cursor import NOT_SEEN, cursor_of, marks_of
 from .profile_cursor import since as since  # noqa: PLC0414 - for whoever reads kinds
-from .profile_sets import entry_of, load, states_of
+from .profile_sets import entry_of, states_of
+from .profile_values import value
 
 if TYPE_CHECKING:
     from ..layout import Table
     from ..tables import Tables
-    from .profile_columns import Channel
     from .profile_cursor import Mark
     from .profile_sets import DataSet, Profile
+    from .profile_values import Channel
 
     # block sequence, header, first interval, end of the intervals, their bytes
     Block = tuple[int, bytes | bytearray, int, int, bytes | bytearray]
@@ -97,7 +97,7 @@ async def _read(tables: "Tables", cursor: "bytes | None") -> Step:
         memo = tables.memo  # of this moment: what is derived from dropped dimensions goes with them
         profile: Profile | None = memo.get("load_profile")
         if profile is None:
-            profile = await load(tables)
+            profile = await _load(tables)
             memo["load_profile"] = profile
         try:
             step = await _attempt(tables, profile, cursor)
@@ -107,6 +107,17 @@ async def _read(tables: "Tables", cursor: "bytes | None") -> Step:
         if step is not None:
             return step
     raise TableError("the load profile was overwritten or configured anew during each of %d reads" % _TRIES)
+
+
+async def _load(tables: "Tables") -> "Profile":
+    from .profile_loading import load
+
+    try:
+        return await load(tables)
+    finally:
+        # A board has no room for it beside what is read then.
+        forget("gateway.c1219.readers", "profile_loading")
+        forget("gateway.c1219.readers", "profile_changes")
 
 
 async def _attempt(tables: "Tables", profile: "Profile", cursor: "bytes | None") -> "Step | None":

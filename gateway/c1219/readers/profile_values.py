@@ -1,0 +1,43 @@
+"""How four recorded bytes of a load profile become a value."""
+
+from ..._compat import TYPE_CHECKING, const
+from ..types import signed
+
+if TYPE_CHECKING:
+    # A column of the series: which of the interval's values (or end readings) it is, property, exponent,
+    # unit, coding, factor. A value is the count in this coding, times the factor, with the exponent.
+    Channel = tuple[int, int | str, int, str | None, int, int]
+
+# Codings of a count: 1 to 4 signed integer of that many bytes, 8 and more binary coded decimal of as many
+# bytes beyond 8.
+INTEGER = const(4)
+_BCD = const(8)
+
+
+def value(channel: "Channel", raw: bytes) -> "int | None":
+    """The mantissa of four recorded bytes; None for what is no number in this coding.
+
+    The meter fills up what is shorter with zeros, so the sign of an M-Bus device's 16-bit value is in its
+    own last byte.
+    """
+    coding, factor = channel[4], channel[5]
+    if coding < _BCD:
+        return signed(raw[:coding]) * factor
+    digits = _digits(raw[: coding - _BCD])
+    return None if digits is None else digits * factor
+
+
+def _digits(raw: bytes) -> "int | None":
+    """Binary coded decimal, least significant byte first; F in the first digit is a minus (EN 13757-3)."""
+    value = 0
+    for i in range(len(raw) - 1, -1, -1):
+        high, low = raw[i] >> 4, raw[i] & 15
+        if i == len(raw) - 1 and high == 15:
+            if low > 9:
+                return None
+            rest = _digits(raw[:i] + bytes((low,)))
+            return None if rest is None else -rest
+        if high > 9 or low > 9:
+            return None
+        value = value * 100 + high * 10 + low
+    return value
