@@ -1,5 +1,7 @@
 """The files that hold an outbox's frames: for each class a log of segments, written at its end only."""
 
+import struct
+
 from .. import clock
 from .._compat import MICROPYTHON, TYPE_CHECKING, const
 from ..errors import OutboxError
@@ -21,7 +23,7 @@ from .segments import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from .files import File, Files
     from .runs import Run
@@ -35,6 +37,12 @@ _AT_HAND = 3 if MICROPYTHON else 12
 _BESIDES = const(48)
 # So often reading a segment may fail before what can't be read of it is given up.
 _PATIENCE = const(3)
+
+
+# What is remembered of a segment of which all is kept: its number, when it was begun, its header's checksum,
+# its length, and what it takes of the capacity.
+_KEPT = "<IIIII"
+_KEPT_BYTES = const(20)
 
 
 class _Writing:
@@ -61,10 +69,16 @@ class _Writing:
 
 
 class FrameLogs:
-    """`segments`: by class, oldest first. `used`: what they take, in bytes of whole blocks."""
+    """`segments`: by class, oldest first, all but those that rest. `used`: what all of them take, in bytes of
+    whole blocks.
+
+    A segment rests once all of it is kept: what was receipted stays long, and so must take little memory.
+    """
 
     def __init__(self, files: "Files", segment_bytes: int, number: int) -> None:
         self.segments: list[list[Segment]] = [[] for _ in range(CLASSES)]
+        self._resting = [bytearray() for _ in range(CLASSES)]  # oldest first
+        self._by_number: dict[int, Segment] = {}
         self.used = 0
         self.number = number  # the highest of a file so far
         self._files = files
@@ -87,12 +101,12 @@ class FrameLogs:
         except OutboxError:
             file.close()
             raise
-        segment = Segment(number, name, head.kind, head.created, head.check)
+        segment = Segment(number, head.kind, head.created, head.check)
         segment.size = contents.end
         segment.touched = _now()
         self._charge(segment, max(size, contents.end))
         self._seal(head.kind)  # only the newest of a class is written further
-        self.segments[head.kind].append(segment)
+        self._take(segment)
         segment.failures = _PATIENCE if contents.failed else 0
         contents.failed = contents.failed or (not contents.sealed and contents.end < promised)
         if contents.sealed or contents.failed:
@@ -110,14 +124,130 @@ class FrameLogs:
         """By class, number and length of the newest file; `durable`: of what is so already."""
         found = []
         bases = {one.segment: one.base for one in self._unfinished()} if durable else {}
-        for log in self.segments:
+        for cls in range(CLASSES):
             number = size = 0
-            for segment in log:
+            resting = self._resting[cls]
+            if resting:
+                number, _, _, size, _ = struct.unpack_from(_KEPT, resting, len(resting) - _KEPT_BYTES)
+            for segment in self.segments[cls]:
                 length = bases.get(segment, segment.size)
-                if length:
+                if length and segment.number > number:
                     number, size = segment.number, length
             found += [number, size]
         return found
+
+    # Segments that rest, and others.
+
+    def _take(self, segment: Segment) -> None:
+        """The newest of its class."""
+        self.segments[segment.cls].append(segment)
+        self._by_number[segment.number] = segment
+
+    def rest(self, segment: Segment) -> None:
+        """Unless there is more to say of it. The newest of a class does not, for it tells when it was last
+        touched."""
+        log = self.segments[segment.cls]
+        if segment.pending or segment.failures or segment.extents is not None or segment is log[-1]:
+            return
+        if any(one.segment is segment for one in self._unfinished()):
+            return
+        entry = struct.pack(
+            _KEPT, segment.number, segment.created, segment.check, segment.size, segment.charged
+        )
+        resting = self._resting[segment.cls]
+        at = self._resting_at(segment.cls, segment.number)
+        resting[at:at] = entry
+        log.remove(segment)
+        del self._by_number[segment.number]
+
+    def rest_all(self) -> None:
+        for log in self.segments:
+            for segment in list(log):
+                self.rest(segment)
+
+    def _resting_at(self, cls: int, number: int) -> int:
+        """Where the first one with this number or a greater one stands."""
+        resting = self._resting[cls]
+        low, high = 0, len(resting) // _KEPT_BYTES
+        while low < high:
+            middle = (low + high) // 2
+            if struct.unpack_from("<I", resting, middle * _KEPT_BYTES)[0] < number:
+                low = middle + 1
+            else:
+                high = middle
+        at: int = low * _KEPT_BYTES
+        return at
+
+    def segment(self, cls: int, number: int) -> Segment:
+        """It rests no more. Raises OutboxError when it gave way."""
+        segment = self._by_number.get(number)
+        if segment is None:
+            if not self._rests(cls, number):
+                raise OutboxError("outbox: %08x.%d gave way" % (number, cls))
+            resting = self._resting[cls]
+            at = self._resting_at(cls, number)
+            _, created, check, size, charged = struct.unpack_from(_KEPT, resting, at)
+            resting[at : at + _KEPT_BYTES] = b""
+            segment = self._by_number[number] = Segment(number, cls, created, check)
+            segment.size = size
+            segment.charged = charged
+            segment.touched = _now()  # late rather than early, as at an opening
+            log = self.segments[cls]
+            i = len(log)
+            while i and log[i - 1].number > number:
+                i -= 1
+            log.insert(i, segment)
+        return segment
+
+    def pend(self, cls: int, number: int, count: int) -> None:
+        """So many more of a segment's frames wait for a receipt."""
+        self.segment(cls, number).pending += count
+
+    def ages(self, cls: int) -> "list[tuple[int, int]]":
+        """(number, when it was begun) of all, oldest first."""
+        resting = self._resting[cls]
+        found: list[tuple[int, int]] = [
+            struct.unpack_from("<II", resting, at) for at in range(0, len(resting), _KEPT_BYTES)
+        ]
+        found += [(segment.number, segment.created) for segment in self.segments[cls]]
+        found.sort()
+        return found
+
+    def oldest(self, cls: int) -> "int | None":
+        """When the oldest was begun."""
+        resting, log = self._resting[cls], self.segments[cls]
+        created: int | None = log[0].created if log else None
+        if resting:
+            number, begun = struct.unpack_from("<II", resting)
+            if not log or number < log[0].number:
+                created = begun
+        return created
+
+    def is_there(self, cls: int, number: int) -> bool:
+        return number in self._by_number or self._rests(cls, number)
+
+    def _rests(self, cls: int, number: int) -> bool:
+        at = self._resting_at(cls, number)
+        resting = self._resting[cls]
+        return at < len(resting) and struct.unpack_from("<I", resting, at)[0] == number
+
+    def kept(self) -> "Iterator[Segment]":
+        """Segments of which nothing is pending: the oldest first, and those that are being written last."""
+        written: list[int] = []
+        # A class and a number in one small integer: there are many of these.
+        found: list[int] = []
+        for cls in range(CLASSES):
+            resting = self._resting[cls]
+            for at in range(0, len(resting), _KEPT_BYTES):
+                found.append(struct.unpack_from("<I", resting, at)[0] * CLASSES + cls)
+            for segment in self.segments[cls]:
+                if not segment.pending:
+                    (written if self.is_written(segment) else found).append(segment.number * CLASSES + cls)
+        found.sort()
+        written.sort()
+        for some in (found, written):
+            for one in some:
+                yield self.segment(one % CLASSES, one // CLASSES)
 
     def unsynced(self) -> int:
         """Bytes that are in memory only."""
@@ -185,11 +315,11 @@ class FrameLogs:
         self.number += 1
         created = _now()
         head = Head.new(cls, created)
-        segment = Segment(self.number, "%08x.%d" % (self.number, cls), cls, created, head.check)
+        segment = Segment(self.number, cls, created, head.check)
         segment.extents = []
         writing = _Writing(segment, self._files.open(segment.name, new=True), 0, head.check, 0)
         self._extend(writing, head.data)
-        self.segments[cls].append(segment)
+        self._take(segment)
         self._writing[cls] = writing
         return writing
 
@@ -217,20 +347,21 @@ class FrameLogs:
         self._sealed = [one for one in self._sealed if one.segment is not segment]
         self.put_back(segment)
         self.segments[segment.cls].remove(segment)
+        del self._by_number[segment.number]
         self.used -= segment.charged
         self._doomed.append((segment.name, file))
 
-    def place(self, run: "Run", sequence: int) -> "int | None":
+    def place(self, cls: int, run: "Run", sequence: int) -> "int | None":
         """Where a frame stands; None when its file does not have it as it was written. Raises OutboxError
         when it can't be read at present."""
-        extents = self.extents(run.segment)
+        extents = self.extents(self.segment(cls, run.number))
         if run.extent >= len(extents):
             return None
         extent = extents[run.extent]
         at = sequence - extent.first
         if not 0 <= at < len(extent.offsets):
             return None
-        place: int = run.segment.number << OFFSET_BITS | extent.offsets[at]
+        place: int = run.number << OFFSET_BITS | extent.offsets[at]
         return place
 
     def extents(self, segment: Segment) -> "list[Extent]":

@@ -16,11 +16,12 @@ from .outbox import CLASSES, MAX_FRAME, Entry, Outbox, join_drop
 from .runs import OFFSET_BITS, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .files import Files
     from .journal import Ranges, StreamKey
     from .runs import Run, Segment
+    from .segments import Extent
     from .supervisor import Log
 
 # At least so many bytes may wait in memory for a sync.
@@ -59,7 +60,9 @@ class _Stored(Entry):
             try:
                 self._place = self._box._place(self._stream, self._run, self.sequence)
             except _Spoiled:
-                raise OutboxError("outbox: a frame in %s is damaged" % self._run.segment.name) from None
+                raise OutboxError(
+                    "outbox: a frame in %s is damaged" % self._box._segment(self._stream, self._run).name
+                ) from None
         return self._place
 
     @property
@@ -122,12 +125,8 @@ class LogOutbox(Outbox):
         return self._logs.unsynced() > self._most_unsynced // _DUE
 
     def _open(self, names: "Sequence[str]") -> None:
-        opening = Opening(self._files, self._logs, self._journal, self._log)
+        opening = Opening(self._files, self._logs, self._journal, self._log, self._load)
         opening.run([name for name in names if not is_journal(name)])
-        for segment, i, extent in opening.found:
-            key = (extent.meter, segment.cls, extent.epoch)
-            forgotten = self._state.forgotten.get(key, ())
-            self._stream(key).load(segment, i, extent.first, extent.first + extent.count - 1, forgotten)
         for meter in self._state.drops:
             if meter not in self._known:
                 self._known.append(meter)
@@ -136,11 +135,17 @@ class LogOutbox(Outbox):
         if self.torn:
             self._log("info", "outbox: %d bytes of an unfinished write were cut off" % self.torn)
 
+    def _load(self, segment: "Segment", i: int, extent: "Extent") -> None:
+        key = (extent.meter, segment.cls, extent.epoch)
+        forgotten = self._state.forgotten.get(key, ())
+        last = extent.first + extent.count - 1
+        self._stream(key).load(segment.number, i, extent.first, last, forgotten)
+
     def _stream(self, key: "StreamKey") -> Stream:
         stream = self._streams.get(key)
         if stream is None:
             meter, cls, epoch = key
-            stream = self._streams[key] = Stream(meter, cls, epoch)
+            stream = self._streams[key] = Stream(meter, cls, epoch, self._logs)
             self._of.setdefault((meter, cls), []).append(stream)
             if meter not in self._known:
                 self._known.append(meter)
@@ -180,18 +185,19 @@ class LogOutbox(Outbox):
         if stream.exclude(sequence, sequence):
             self._dirty_streams.add(key)
         segment, extent = self._logs.append(cls, meter, epoch, sequence, frame)
-        stream.append(segment, extent, sequence)
+        run = stream.append(segment.number, extent, sequence)
         if self.on_append is not None:
             self.on_append(cls)
-        return _Stored(self, stream, stream.runs[-1], sequence)
+        return _Stored(self, stream, run, sequence)
 
     def _make_room(self, cls: int, size: int) -> None:
         """Evict segments until a frame fits; when it can't, nothing is evicted in vain."""
         if self._logs.unsynced() + size > self._most_unsynced:
             # Storage fails, or does not keep up: what needs it no more goes, for memory is not endless.
-            for segment in self._kept():
-                if self._logs.is_unsynced(segment):
-                    self._evict(segment)
+            for log in self._logs.segments:
+                for segment in list(log):
+                    if not segment.pending and self._logs.is_unsynced(segment):
+                        self._evict(segment)
             if self._logs.unsynced() + size > self._most_unsynced:
                 raise OutboxError(
                     "the outbox waits for its storage: %d bytes are not there yet" % self._logs.unsynced()
@@ -215,28 +221,33 @@ class LogOutbox(Outbox):
         for segment in victims:
             self._evict(segment)
 
-    def _kept(self) -> "list[Segment]":
-        """Segments of which nothing is pending: the oldest first, and those that are being written last."""
-        kept = [one for log in self._logs.segments for one in log if not one.pending]
-        kept.sort(key=lambda one: (self._logs.is_written(one), one.number))
-        return kept
-
-    def _giving_way(self) -> "list[Segment]":
-        present = self._logs.segments[PRESENT_CLASS]
-        return self._kept() + [one for one in present if one.pending and not self._logs.is_written(one)]
+    def _giving_way(self) -> "Iterator[Segment]":
+        for segment in self._logs.kept():
+            yield segment
+        for segment in list(self._logs.segments[PRESENT_CLASS]):
+            if segment.pending and not self._logs.is_written(segment):
+                yield segment
 
     def _evict(self, segment: "Segment") -> None:
-        for stream in segment.streams:
+        for stream in self._in(segment):
             key = (stream.meter, stream.cls, stream.epoch)
-            for first, last in stream.remove(segment):
+            for first, last in stream.remove(segment.number):
                 self.dropped += last - first + 1
                 self.add_drop(stream.meter, stream.cls, stream.epoch, first, last)
             self._dirty_streams.add(key)
             self._evicted.setdefault(key, self._state.forgotten.get(key, []))
-            if not stream.runs:
+            if not len(stream):
                 del self._streams[key]
                 self._of[(stream.meter, stream.cls)].remove(stream)
         self._logs.discard(segment)
+
+    def _in(self, segment: "Segment") -> "list[Stream]":
+        """Those that have frames in it."""
+        return [
+            stream
+            for stream in self._streams.values()
+            if stream.cls == segment.cls and stream.of_segment(segment.number)
+        ]
 
     def _expire(self) -> None:
         if self._keep_s is None:
@@ -247,12 +258,16 @@ class LogOutbox(Outbox):
         self._clock = (utc, ticks)
         if ticks < self._distrust_until:
             return
-        for log in self._logs.segments:
-            # A segment's youngest frame came before the next one was begun.
-            ended = [one.created for one in log[1:]] + [one.touched for one in log[-1:]]
-            for segment, at in list(zip(log, ended)):  # noqa: B905 - MicroPython's zip has no strict
-                if not segment.pending and at < utc - self._keep_s:
-                    self._evict(segment)
+        for cls in range(CLASSES):
+            ages = self._logs.ages(cls)
+            for i in range(len(ages)):
+                # A segment's youngest frame came before the next one was begun.
+                last = i + 1 == len(ages)
+                at = self._logs.segment(cls, ages[i][0]).touched if last else ages[i + 1][1]
+                if at < utc - self._keep_s:
+                    segment = self._logs.segment(cls, ages[i][0])
+                    if not segment.pending:
+                        self._evict(segment)
 
     # Finding frames.
 
@@ -279,7 +294,7 @@ class LogOutbox(Outbox):
         number = max(place, 0) >> OFFSET_BITS
         for run in stream.from_segment(number):
             low, high = run.first, run.last
-            if run.segment.number == number:
+            if run.number == number:
                 if self._place(stream, run, high) <= place:
                     continue
                 while low < high:
@@ -296,20 +311,24 @@ class LogOutbox(Outbox):
         run = stream.find(sequence) if stream is not None else None
         return None if stream is None or run is None else _Stored(self, stream, run, sequence)
 
+    def _segment(self, stream: Stream, run: "Run") -> "Segment":
+        return self._logs.segment(stream.cls, run.number)
+
     def _place(self, stream: Stream, run: "Run", sequence: int) -> int:
-        place = self._logs.place(run, sequence)
+        place = self._logs.place(stream.cls, run, sequence)
         if place is None:
-            self._give_up(run.segment)
+            self._give_up(self._segment(stream, run))
             self._miss(stream, sequence, sequence)
             raise _Spoiled
         return place
 
     def _frame(self, stream: Stream, run: "Run", sequence: int, place: int) -> bytes:
-        frame = self._logs.frame(run.segment, place & ((1 << OFFSET_BITS) - 1))
+        segment = self._segment(stream, run)
+        frame = self._logs.frame(segment, place & ((1 << OFFSET_BITS) - 1))
         if frame is None:
-            self._give_up(run.segment)
+            self._give_up(segment)
             self._miss(stream, sequence, sequence)
-            raise OutboxError("outbox: a frame in %s is damaged" % run.segment.name)
+            raise OutboxError("outbox: a frame in %s is damaged" % segment.name)
         return frame
 
     def _give_up(self, segment: "Segment") -> None:
@@ -317,8 +336,8 @@ class LogOutbox(Outbox):
         self._logs.put_back(segment)
         extents = self._logs.extents(segment)
         lost = 0
-        for stream in segment.streams:
-            for run in stream.of_segment(segment):
+        for stream in self._in(segment):
+            for run in stream.of_segment(segment.number):
                 known = run.extent < len(extents)
                 end = extents[run.extent].first + len(extents[run.extent].offsets) if known else run.first
                 if end <= run.last:
@@ -380,8 +399,7 @@ class LogOutbox(Outbox):
         return count
 
     def whole_since(self, cls: int) -> "int | None":
-        log = self._logs.segments[cls]
-        return log[0].created if log else None
+        return self._logs.oldest(cls)
 
     def drops(self, meter: bytes) -> "list[tuple[int, int, int, int]]":
         return list(self._state.drops.get(meter, ()))
@@ -420,13 +438,18 @@ class LogOutbox(Outbox):
                     self._expire()
                     await self._release()
                     await self._sync()
+                    self._logs.rest_all()
                     return
                 except OutboxError as error:
-                    way = self._giving_way() if is_full(error) and again else []
-                    if not way:
+                    if not is_full(error) or not again or not self._give_way(error):
                         raise
-                    self._log("warning", "outbox: %s; %s gives way" % (error, way[0].name))
-                    self._evict(way[0])
+
+    def _give_way(self, error: OutboxError) -> bool:
+        for segment in self._giving_way():
+            self._log("warning", "outbox: %s; %s gives way" % (error, segment.name))
+            self._evict(segment)
+            return True
+        return False
 
     async def _release(self) -> None:
         """Remove what gave way, once the journal says what was dropped with it."""

@@ -9,7 +9,7 @@ from .outbox import CLASSES
 from .segments import HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .files import Files
     from .frame_logs import FrameLogs
@@ -42,12 +42,18 @@ def is_bad(name: str) -> bool:
 
 
 class Opening:
-    """`found`: what the files hold, in the order of their numbers. `torn`: bytes that power took in the
+    """`take`: gets what the files hold, in the order of their numbers. `torn`: bytes that power took in the
     middle of a write. `damaged`: files with a part that is not as it was written. `lost`: meters of which
     readings may be gone that they still hold themselves."""
 
-    def __init__(self, files: "Files", logs: "FrameLogs", journal: "Journal", log: "Log") -> None:
-        self.found: list[tuple[Segment, int, Extent]] = []
+    def __init__(
+        self,
+        files: "Files",
+        logs: "FrameLogs",
+        journal: "Journal",
+        log: "Log",
+        take: "Callable[[Segment, int, Extent], None]",
+    ) -> None:
         self.torn = journal.torn
         self.damaged = 0
         self.lost: list[bytes] = []
@@ -56,6 +62,7 @@ class Opening:
         self._logs = logs
         self._journal = journal
         self._log = log
+        self._take = take
 
     def run(self, names: "Sequence[str]") -> None:
         """Raises OutboxError when files can't be read at present."""
@@ -66,7 +73,7 @@ class Opening:
             self._open(name, ends)
         for cls in range(CLASSES):
             number = ends[2 * cls] if ends else 0
-            if number and number not in [one.number for one in self._logs.segments[cls]]:
+            if number and not self._logs.is_there(cls, number):
                 self._spoiled(cls, "%08x.%d is missing" % (number, cls))
         bad = sorted(name for name in self._files.names() if is_bad(name) and number_of(name) >= 0)
         for name in bad[:-_MOST_BAD]:
@@ -104,7 +111,10 @@ class Opening:
             self._spoiled(cls, "%s ends early: what was written behind it can't be read" % name)
         for i, extent in enumerate(contents.extents):
             if extent.count:
-                self.found.append((segment, i, extent))
+                self._take(segment, i, extent)
+        log = self._logs.segments[segment.cls]
+        if len(log) > 1:
+            self._logs.rest(log[-2])
 
     def _begins(self, name: str) -> bool:
         """Whether there is anything that could be a header."""

@@ -17,7 +17,8 @@ from ..core.journal import Journal, is_journal
 from ..core.log_outbox import LogOutbox
 from ..core.opening import Opening, is_bad, number_of
 from ..core.outbox import CLASSES
-from ..core.runs import Stream
+from ..core.runs import Segment, Stream
+from ..core.segments import Extent
 from ..core.sender import Sender
 from ..core.supervisor import Worker
 from ..errors import ConfigurationError, OutboxError
@@ -82,17 +83,19 @@ def _inspect(directory: Path) -> dict[str, Any]:
     problems: list[str] = []
     logs = FrameLogs(files, 1, 0)
     journal = Journal(files, [name for name in names if is_journal(name) and not is_bad(name)])
-    opening = Opening(files, logs, journal, lambda level, text: problems.append(text))
+    streams: dict[tuple[bytes, int, int], Stream] = {}
+    frames: dict[str, int] = {}
+
+    def take(segment: Segment, i: int, extent: Extent) -> None:
+        key = (extent.meter, segment.cls, extent.epoch)
+        stream = streams.setdefault(key, Stream(*key, logs))
+        forgotten = journal.state.forgotten.get(key, ())
+        stream.load(segment.number, i, extent.first, extent.first + extent.count - 1, forgotten)
+        frames[segment.name] = frames.get(segment.name, 0) + extent.count
+
+    opening = Opening(files, logs, journal, lambda level, text: problems.append(text), take)
     try:
         opening.run([name for name in names if not is_journal(name) and not is_bad(name)])
-        streams: dict[tuple[bytes, int, int], Stream] = {}
-        frames: dict[str, int] = {}
-        for segment, i, extent in opening.found:
-            key = (extent.meter, segment.cls, extent.epoch)
-            stream = streams.setdefault(key, Stream(*key))
-            forgotten = journal.state.forgotten.get(key, ())
-            stream.load(segment, i, extent.first, extent.first + extent.count - 1, forgotten)
-            frames[segment.name] = frames.get(segment.name, 0) + extent.count
         return {
             "directory": str(directory),
             "bytes": sum((directory / name).stat().st_size for name in names),
@@ -108,8 +111,8 @@ def _inspect(directory: Path) -> dict[str, Any]:
                     "frames": frames.get(segment.name, 0),
                     "pending": segment.pending,
                 }
-                for log in logs.segments
-                for segment in log
+                for cls in range(CLASSES)
+                for segment in [logs.segment(cls, number) for number, _ in logs.ages(cls)]
             ],
             "meters": [_meter(meter, streams, journal) for meter in _meters(streams, journal)],
             "notes": sorted(_readable(name) for name in journal.state.notes),
@@ -127,7 +130,7 @@ def _meter(meter: bytes, streams: dict[tuple[bytes, int, int], Stream], journal:
     classes = {}
     for cls in range(CLASSES):
         found = [stream for key, stream in streams.items() if key[:2] == (meter, cls)]
-        held = sum(run.last - run.first + 1 for stream in found for run in stream.runs)
+        held = sum(run.last - run.first + 1 for stream in found for run in stream.runs())
         if held:
             pending = sum(stream.pending for stream in found)
             classes[CLASS_NAMES[cls]] = {

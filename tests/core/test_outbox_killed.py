@@ -54,7 +54,7 @@ async def _work(directory: Path, pipe: int, seed: int) -> None:
             box.append(METER, cls, lambda epoch, sequence, cls=cls: frame(cls, epoch, sequence))
             cursor += 1
         box.set_note(b"cursor", b"%d" % cursor)
-        forgotten = [[*key[1:], run.first, run.last] for key, s in box._streams.items() for run in s.runs]
+        forgotten = [[*key[1:], run.first, run.last] for key, s in box._streams.items() for run in s.runs()]
         forgotten = [one for one in forgotten if choose.randrange(3) == 0]
         os.write(pipe, json.dumps({"forgets": forgotten}).encode() + b"\n")
         for cls, epoch, first, last in forgotten:

@@ -110,7 +110,7 @@ def test_showing_does_not_disturb_the_one_who_writes(tmp_path: Path):
     count = sum(one["frames"] for one in outbox_command.inspect(directory)["files"])
     again = opened(directory)
     assert (
-        sum(len(list(range(r.first, r.last + 1))) for s in again._streams.values() for r in s.runs) == count
+        sum(len(list(range(r.first, r.last + 1))) for s in again._streams.values() for r in s.runs()) == count
     )
 
 

@@ -1,6 +1,7 @@
 """The durable outbox: order and numbers, what gives way, what is there after the power was lost."""
 
 import asyncio
+import gc
 import random
 import unittest
 
@@ -47,7 +48,48 @@ def frames(box, cls, meter=METER):
     return found
 
 
+def allocated():
+    """Bytes of memory in use."""
+    gc.collect()
+    if hasattr(gc, "mem_alloc"):
+        return gc.mem_alloc()
+    import tracemalloc
+
+    return tracemalloc.get_traced_memory()[0]
+
+
 class LogOutboxTest(unittest.TestCase):
+    def test_what_was_receipted_takes_little_memory_and_is_offered_again(self):
+        disk = Disk()
+        box = opened(disk)
+        last = []
+        for cls in (PROFILE, REGISTERS) * 100:
+            last = fill(box, cls, 12)
+            box.forget(METER, cls, box.epoch, 0, last[-1].sequence)
+            sync(box)
+        box.close()
+        held = box = None
+        if not hasattr(gc, "mem_alloc"):
+            import tracemalloc
+
+            tracemalloc.start()
+            self.addCleanup(tracemalloc.stop)
+        before = allocated()
+        box = opened(disk)
+        held = allocated() - before
+        count = len(disk.names)
+        self.assertTrue(count > 120)
+        self.assertTrue(held / count < 200, held / count)
+        self.assertEqual(box.meters(), [])
+        self.assertEqual(box.offer_again(METER), 2400)
+        self.assertEqual([sequence for _, sequence in frames(box, PROFILE)], list(range(1200)))
+        epoch = last[-1].epoch
+        box.forget(METER, PROFILE, epoch, 0, 1199)
+        sync(box)
+        self.assertEqual(frames(box, PROFILE), [])
+        self.assertTrue(box.get(METER, PROFILE, epoch, 700).frame.startswith(b"%08x    700 " % epoch))
+        self.assertEqual(len(frames(box, REGISTERS)), 1200)
+
     def test_what_was_synced_is_there_after_the_power_was_lost(self):
         disk = Disk()
         box = opened(disk)
