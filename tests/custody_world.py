@@ -107,7 +107,7 @@ class Flash(LogOutbox):
         return [
             (*key, sequence)
             for key, stream in self._streams.items()
-            for run in stream.runs
+            for run in stream.runs()
             if kept is None or run.kept == kept
             for sequence in range(run.first, run.last + 1)
         ]
