@@ -184,6 +184,7 @@ class Concentrator:
     async def _batch(self, topic: str, payload: bytes, arrived: Queue, worker: "Worker") -> None:
         """Take this message and those that come soon after it."""
         full = self._full()
+        stored = self.frames + self.readings
         urgent = self._one(topic, payload)
         until = clock.monotonic_ms() + _GATHER_MS
         for taken in range(1, _BATCH):
@@ -205,8 +206,8 @@ class Concentrator:
                 "taken some of ours",
                 "warning",
             )
-        else:
-            worker.report("working")
+        elif self.frames + self.readings > stored:
+            worker.report("working")  # an adapter that only asks has not found room
 
     def _full(self) -> int:
         return self._ready().full
