@@ -56,6 +56,13 @@ def client(broker: Broker, lasting: bool = True) -> aiomqtt.Client:
     )
     made.pending_calls_threshold = 10 * _IN_FLIGHT
     made._client.connect_timeout = _CONNECT_SECONDS
+
+    def arrived(on: Any, data: Any, message: Any) -> None:
+        # Of a topic that is none: an error would end the connection, and the message come again on the next.
+        with contextlib.suppress(ValueError):
+            made._on_message(on, data, message)
+
+    made._client.on_message = arrived
     return made
 
 

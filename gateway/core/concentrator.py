@@ -166,7 +166,9 @@ class Concentrator:
 
     async def _arrive(self, arrived: Queue) -> None:
         while True:
-            await arrived.put(await self._broker.receive())
+            topic, payload = await self._broker.receive()
+            # What is too big is refused; until then it takes no more memory than others.
+            await arrived.put((topic, payload[: _MAX_PAYLOAD + 1]))
 
     async def _take(self, arrived: Queue, worker: "Worker") -> None:
         noted = clock.monotonic_ms()
@@ -227,7 +229,7 @@ class Concentrator:
     def _one(self, topic: str, payload: bytes) -> bool:
         """Take one message. Whether who sent it waits for the answer."""
         if len(payload) > _MAX_PAYLOAD or len(topic) > _MAX_TOPIC:
-            self._refuse(topic, "a message of %d bytes, a topic of %d" % (len(payload), len(topic)))
+            self._refuse(topic, "a message of %d bytes or more, a topic of %d" % (len(payload), len(topic)))
             return False
         try:
             parsed = topics.parse(topic)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import aiomqtt
+import paho.mqtt.client as mqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
 from .. import clock
@@ -26,6 +27,7 @@ _LEAVE_S = 1
 # Receipts and commands that wait to be looked at; they are repeated until they are answered, so the
 # oldest may go when there are more.
 _INCOMING_LIMIT = 256
+_INCOMING_BYTES = 16 << 20
 
 _DAY_MS = 86_400_000
 # What is renewed by itself is renewed earlier than so long before its end.
@@ -42,7 +44,7 @@ class MqttBroker(Broker):
     password can be put right meanwhile; may raise ConfigurationError. `will`: topic and payload that the
     broker publishes, retained, when this client vanishes. `session`: the broker is to keep subscriptions, and
     what comes meanwhile, from one connection to the next. `incoming_limit`: messages that may wait to be
-    looked at; `dropped` counts those that gave way.
+    looked at, of 16 MiB in all; `dropped` counts those that gave way.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class MqttBroker(Broker):
         self._client: aiomqtt.Client | None = None
         self._listener: asyncio.Task[None] | None = None
         self._incoming: deque[tuple[str, bytes]] = deque()
+        self._incoming_bytes = 0
         self._news = asyncio.Event()  # a message, or the end of the connection
 
     async def connect(self) -> None:
@@ -90,6 +93,7 @@ class MqttBroker(Broker):
             logger=_log,
         )
         client.pending_calls_threshold = 1000  # the sender bounds what is under way; no need to warn
+        client._client.on_message = _readable(client._on_message)
         try:
             await client.__aenter__()
         except aiomqtt.MqttError as error:
@@ -98,6 +102,7 @@ class MqttBroker(Broker):
         self._client = client
         self._look_at_certificate(client)
         self._incoming.clear()
+        self._incoming_bytes = 0
         self._listener = asyncio.create_task(self._listen(client))
 
     def _look_at_certificate(self, client: aiomqtt.Client) -> None:
@@ -124,14 +129,26 @@ class MqttBroker(Broker):
         """Ends with the library's error when the connection is lost."""
         try:
             async for message in client.messages:
-                if len(self._incoming) == self._incoming_limit:
-                    self._incoming.popleft()
-                    self.dropped += 1
                 if isinstance(message.payload, bytes):
-                    self._incoming.append((str(message.topic), message.payload))
+                    self._put(str(message.topic), message.payload)
                 self._news.set()
         finally:
             self._news.set()
+
+    def _put(self, topic: str, payload: bytes) -> None:
+        while self._incoming and (
+            len(self._incoming) >= self._incoming_limit
+            or self._incoming_bytes + len(payload) > _INCOMING_BYTES
+        ):
+            self._take()
+            self.dropped += 1
+        self._incoming.append((topic, payload))
+        self._incoming_bytes += len(payload)
+
+    def _take(self) -> tuple[str, bytes]:
+        topic, payload = self._incoming.popleft()
+        self._incoming_bytes -= len(payload)
+        return topic, payload
 
     async def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
         await self._acknowledged(
@@ -150,7 +167,7 @@ class MqttBroker(Broker):
             self._connected()
             self._news.clear()
             await self._news.wait()
-        return self._incoming.popleft()
+        return self._take()
 
     async def close(self) -> None:
         client, listener = self._client, self._listener
@@ -229,6 +246,17 @@ class MqttBroker(Broker):
         if isinstance(cause, TimeoutError) or "timed out" in str(error):
             return f"no answer within {_ANSWER_S} s: a firewall, plain MQTT to a TLS port, or no MQTT broker?"
         return str(error)
+
+
+def _readable(take: Callable[[mqtt.Client, object, mqtt.MQTTMessage], None]) -> mqtt.CallbackOnMessage:
+    """`take`, but for messages whose topic is none (no UTF-8, or with wildcards). The library's error would
+    end the connection, unacknowledged, and the broker deliver the message again on each new one."""
+
+    def on_message(client: mqtt.Client, data: object, message: mqtt.MQTTMessage) -> None:
+        with contextlib.suppress(ValueError):
+            take(client, data, message)
+
+    return on_message
 
 
 def _look_at(task: asyncio.Task[_T]) -> None:

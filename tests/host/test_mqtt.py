@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import struct
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from gateway.host.tls import tls_context
 from tests.brokers import NatsServer, free_port, nats
 from tests.certificates import Authority
 from tests.mqtt_proxy import Proxy
+from tests.patience import PATIENCE_S
 
 DAY_MS = 86_400_000
 
@@ -154,6 +156,59 @@ async def test_a_name_that_is_not_found_and_then_is(server, monkeypatch):
     answers.append("127.0.0.1")
     await broker.connect()
     await broker.close()
+
+
+def _publish(topic: bytes, payload: bytes, number: int) -> bytes:
+    body = struct.pack(">H", len(topic)) + topic + struct.pack(">H", number) + payload
+    size = len(body)
+    return bytes((0x32, size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14)) + body
+
+
+async def _answering(messages: bytes, acknowledged: asyncio.Queue[int]) -> asyncio.Server:
+    """A broker that answers a subscription with `messages` as they are, and tells what is acknowledged."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.read(2):
+            body = await reader.readexactly(head[1])
+            if head[0] >> 4 == 1:
+                writer.write(b"\x20\x02\0\0")
+            elif head[0] >> 4 == 8:
+                writer.write(b"\x90\x03" + body[:2] + b"\x01" + messages)
+            elif head[0] >> 4 == 4:
+                acknowledged.put_nowait(int.from_bytes(body, "big"))
+        writer.close()
+
+    return await asyncio.start_server(serve, "127.0.0.1", 0)
+
+
+async def test_a_topic_that_is_none_ends_no_connection_and_does_not_come_again():
+    acknowledged = asyncio.Queue()
+    wrong = (b"custody/\xff", b"\xc3\x28", b"a/+", b"#")
+    messages = b"".join(_publish(topic, b"x", 1 + i) for i, topic in enumerate(wrong))
+    async with await _answering(messages + _publish(b"good", b"", 5), acknowledged) as server:
+        broker = client(server.sockets[0].getsockname()[1])
+        await broker.connect()
+        await broker.subscribe("#")
+        assert await asyncio.wait_for(broker.receive(), PATIENCE_S) == ("good", b"")
+        taken = [await asyncio.wait_for(acknowledged.get(), PATIENCE_S) for _ in range(5)]
+        assert taken == [1, 2, 3, 4, 5]
+        await broker.close()
+
+
+async def test_messages_that_nobody_looks_at_take_bounded_memory():
+    acknowledged = asyncio.Queue()
+    big = bytes(1 << 20)
+    messages = b"".join(_publish(b"a", bytes([i]) + big, i) for i in range(1, 21))
+    async with await _answering(messages, acknowledged) as server:
+        broker = client(server.sockets[0].getsockname()[1])
+        await broker.connect()
+        await broker.subscribe("#")
+        while await asyncio.wait_for(acknowledged.get(), PATIENCE_S) < 20:
+            pass
+        await asyncio.sleep(0)
+        assert broker.dropped >= 4
+        assert (await broker.receive())[1][0] == broker.dropped + 1
+        await broker.close()
 
 
 async def test_use_without_a_connection():
