@@ -1,7 +1,9 @@
 """`osgp-gateway outbox`: looks without touching, and gives frames out or sends them."""
 
 import asyncio
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from gateway.core.files import Files
 from gateway.core.log_outbox import LogOutbox
 from gateway.errors import ConfigurationError, OutboxError
-from gateway.host import outbox_command
+from gateway.host import outbox_command, outbox_dir
 from gateway.transmission import envelope
 from tests.interpreter import ROOT, micropython
 from tests.memory_broker import MemoryBroker
@@ -159,3 +161,38 @@ def test_frames_without_a_receipt_stay(box: Path, tmp_path: Path, monkeypatch: p
     with pytest.raises(OutboxError, match="270 of 270"):
         outbox_command.replay(box, file, None, 1)
     assert sum(one["pending"] for one in outbox_command.inspect(box)["files"]) == 270
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 1), (errno.EROFS, 1), (errno.EACCES, 2)])
+def test_a_disk_that_is_full_now_is_no_wrong_configuration(
+    number: int, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """systemd starts a service again after exit code 1, and never after 2."""
+    directory = tmp_path / "box"
+
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("gateway.host.outbox_dir.os.open", refuse)
+    with (
+        pytest.raises(ConfigurationError, match=os.strerror(number)) as caught,
+        outbox_dir.opened(directory, 1 << 20),
+    ):
+        pass
+    assert caught.value.exit_code == code
+
+
+def test_one_process_has_an_outbox_and_needs_no_room_to_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("gateway.host.outbox_dir.os.pwrite", full)
+    with outbox_dir.opened(tmp_path / "box", 1 << 20):
+        with (
+            pytest.raises(ConfigurationError, match="in use by") as caught,
+            outbox_dir.opened(tmp_path / "box", 1 << 20),
+        ):
+            pass
+        assert caught.value.exit_code == 1
