@@ -24,14 +24,10 @@ from ..core.supervisor import Worker
 from ..errors import ConfigurationError, OutboxError
 from ..transmission import envelope, ids
 from ..transmission.custody import hop_key
-from . import config
-from .config_broker import BrokerLink
+from . import broker_link, config
 from .logs import log
-from .mqtt import MqttBroker
 from .outbox_dir import opened, outbox_dir
 from .roles import credential
-from .secret_files import read_secret
-from .tls import tls_context
 
 CLASS_NAMES = ("events", "profile", "registers", "present")
 
@@ -226,7 +222,8 @@ async def send(directory: Path, file: Path, seconds: int) -> int:
     size = sum(one.stat().st_size for one in directory.iterdir())
     with opened(directory, 2 * size + (64 << 20)) as box:
         waiting = sum(1 for _ in _pending(box))
-        broker = _broker(settings.broker, f"{settings.gateway.id}-replay")
+        # The service may be connected at the same time.
+        broker = broker_link.broker(settings.broker, f"{settings.gateway.id}-replay")
         sender = Sender(
             box,
             broker,
@@ -254,19 +251,6 @@ async def send(directory: Path, file: Path, seconds: int) -> int:
             "try again, or look whether the cloud knows this gateway's credential"
         )
     return waiting
-
-
-def _broker(section: BrokerLink, name: str) -> MqttBroker:
-    """The gateway's own broker, under another name: the service may be connected at the same time."""
-    password = section.password_file
-    return MqttBroker(
-        section.host,
-        section.port,
-        name,
-        tls=tls_context(section.ca_file) if section.tls else None,
-        username=section.username,
-        read_password=(lambda: read_secret(password).decode()) if password else None,
-    )
 
 
 def replay(directory: Path, file: Path | None, out: Path | None, seconds: int) -> None:

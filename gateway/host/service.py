@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -11,18 +10,14 @@ from ..c1219.alerts import Client
 from ..c1219.on_demand import OnDemand
 from ..core.gateway import Gateway, last_will
 from ..core.meter_settings import MeterSettings
-from ..errors import ConfigurationError
 from . import config, link_share
-from .config_broker import BrokerLink, LocalSection
+from .broker_link import broker
 from .links import parse_port
 from .logs import log
 from .meter_access import MeterAccess, OpticalAccess, mep_access
-from .mqtt import MqttBroker
 from .outbox_dir import opened, outbox_dir
 from .owners import take_commands
 from .roles import credential, serve
-from .secret_files import read_secret
-from .tls import tls_context
 
 # Messages of adapters that may wait to be looked at.
 _FROM_ADAPTERS = 1024
@@ -40,21 +35,23 @@ def assemble(settings: config.Configuration, recordings: Path | None, stack: Asy
             log("info", f"{section.name}: link traffic is recorded to {recorder.path}")
         meters.append(_meter(section, access, settings.gateway.stale_after, len(meters)))
     directory = outbox_dir(settings.gateway.state_dir, settings.gateway.id)
+    name, adapter = settings.gateway.id, settings.gateway.role == "adapter"
     gateway = Gateway(
-        settings.gateway.id,
+        name,
         meters,
-        _broker(settings),
+        broker(settings.broker, name, will=last_will(name, adapter)),
         stack.enter_context(opened(directory, settings.outbox.size_mb << 20)),
         log,
         credential(settings.broker),
         settings.outbox.sync,
-        adapter=settings.gateway.role == "adapter",
+        adapter=adapter,
     )
     take_commands(gateway, settings)
     if settings.local is not None:
         serve(
             gateway,
-            _local_broker(settings.gateway.id, settings.local),
+            # It keeps for us what other makers' adapters publish while we are away.
+            broker(settings.local, name, session=True, incoming_limit=_FROM_ADAPTERS),
             settings.local,
             credential(settings.broker),
         )
@@ -101,42 +98,3 @@ def _meter(section: config.MeterSection, access: MeterAccess, stale_after: int, 
         stale_after=stale_after,
         place=place,
     )
-
-
-def _broker(settings: config.Configuration) -> MqttBroker:
-    section = settings.broker
-    return MqttBroker(
-        section.host,
-        section.port,
-        settings.gateway.id,
-        tls=tls_context(section.ca_file) if section.tls else None,
-        username=section.username,
-        read_password=_password(section),
-        will=last_will(settings.gateway.id, settings.gateway.role == "adapter"),
-    )
-
-
-def _local_broker(name: str, section: LocalSection) -> MqttBroker:
-    """The broker keeps for us what other makers' adapters publish while we are away."""
-    return MqttBroker(
-        section.host,
-        section.port,
-        name,
-        tls=tls_context(section.ca_file) if section.tls else None,
-        username=section.username,
-        read_password=_password(section),
-        session=True,
-        incoming_limit=_FROM_ADAPTERS,
-    )
-
-
-def _password(section: BrokerLink) -> Callable[[], str] | None:
-    file = section.password_file
-    return (lambda: _text(file)) if file else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_secret(path).decode()
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path}: holds no text in UTF-8") from None

@@ -13,7 +13,7 @@ import pytest
 from gateway.core.files import Files
 from gateway.core.log_outbox import LogOutbox
 from gateway.errors import ConfigurationError, OutboxError
-from gateway.host import outbox_command, outbox_dir
+from gateway.host import broker_link, outbox_command, outbox_dir
 from gateway.transmission import envelope
 from tests.interpreter import ROOT, micropython
 from tests.memory_broker import MemoryBroker
@@ -132,7 +132,7 @@ def test_wrong_usage_is_told(tmp_path: Path):
 def at_a_broker(directory: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[MemoryBroker, Path]:
     """The broker, and a configuration that names it."""
     broker = MemoryBroker()
-    monkeypatch.setattr(outbox_command, "_broker", lambda section, name: broker)
+    monkeypatch.setattr(broker_link, "broker", lambda section, name: broker)
     (directory / "key").write_text("0123456789abcdef0123")
     (directory / "key").chmod(0o600)
     file = directory / "gateway.toml"
