@@ -15,13 +15,26 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ..errors import ConfigurationError, GatewayError
 from ..simulator.command import simulate
 from . import cli_outbox, cli_service
 
+_EVERY_DAY = ("read", "run", "check", "status", "backfill", "outbox")
+
+
+class _EveryDayFirst(TyperGroup):
+    """In its help, what people do with their own meter comes first."""
+
+    def list_commands(self, context: Any) -> list[str]:
+        others = [name for name in super().list_commands(context) if name not in _EVERY_DAY]
+        return [*_EVERY_DAY, *others]
+
+
 app = typer.Typer(
     name="osgp-gateway",
+    cls=_EveryDayFirst,
     help="Reads OSGP smart meters and streams their readings over MQTT.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

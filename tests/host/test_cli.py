@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -231,8 +232,9 @@ def test_wrong_usage(arguments: list[str], reason: str):
 def test_help_and_version():
     done = run("--help")
     assert done.returncode == 0
-    for name in ("run", "read", "check", "simulate", "decode", "demo", "record", "replay"):
-        assert name in done.stdout
+    listed = re.findall(r"^│ ([a-z-]+) ", done.stdout.partition("Commands")[2], re.MULTILINE)
+    assert listed[:4] == ["read", "run", "check", "status"]
+    assert {"simulate", "decode", "demo", "record", "replay", "backfill", "outbox"} < set(listed)
     done = run("--version")
     assert done.returncode == 0 and done.stdout.startswith("osgp-gateway ")
 
