@@ -208,10 +208,13 @@ class Layout:
     """A declared table. `table`: its number, extended tables from 2048 on. `needs`: the groups of
     dimensions (Tables loads them) that resolve it."""
 
+    needs: "Sequence[str]" = ()
+
     def __init__(self, table: int, fields: "Fields | bytes", needs: "Sequence[str]" = ()) -> None:
         self.table = table
         self.fields = fields if isinstance(fields, bytes) else packed(fields)
-        self.needs = needs
+        if needs:  # a board has many without
+            self.needs = needs
 
     @property
     def name(self) -> str:

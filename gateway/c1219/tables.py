@@ -32,8 +32,11 @@ class Tables:
 
     Dimensions are read when the first table asks for them. They hold for one interface version
     (IDT, ET04.116), so work that uses them runs inside `steady`. `memo` keeps what readers derive from
-    the dimensions and is dropped with them.
+    the dimensions and is dropped with them. `crowded`: what is being read takes so much memory that a board
+    has none for another reader beside it.
     """
+
+    crowded = False
 
     def __init__(self, meter: "Meter") -> None:
         self.meter = meter

@@ -24,7 +24,7 @@ from ..transmission.sealing import key_id
 from .outbox import CLASSES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .outbox import Entry, Outbox
 
@@ -296,23 +296,29 @@ class Sender:
                 self._on_rewind(one.meter, receipt.since)
 
     def _check_range(self, one: _Meter, cls: int, epoch: int, first: int, last: int, digest: bytes) -> int:
-        entries = []
         pending = False
-        for sequence in range(first, last + 1):
-            entry = self._outbox.get(one.meter, cls, epoch, sequence)
-            if entry is not None:
-                entries.append(entry)
-                pending = pending or not entry.kept
+        count = 0
+        for entry in self._held(one.meter, cls, epoch, first, last):
+            count += 1
+            pending = pending or not entry.kept
         if not pending:
             return 0
-        if len(entries) <= last - first:
+        if count <= last - first:
             # Some were given up or came here by another way: an ask names what we hold.
             return 0
-        if range_digest(entry.sha256() for entry in entries) != digest:
+        held = self._held(one.meter, cls, epoch, first, last)
+        if range_digest(entry.sha256() for entry in held) != digest:
             self.mismatched += 1
             one.claim = True
             return 0
         return self._forget(one, cls, epoch, first, last)
+
+    def _held(self, meter: bytes, cls: int, epoch: int, first: int, last: int) -> "Iterator[Entry]":
+        """One after the other: a board has no memory for all those of a range."""
+        for sequence in range(first, last + 1):
+            entry = self._outbox.get(meter, cls, epoch, sequence)
+            if entry is not None:
+                yield entry
 
     def _forget(self, one: _Meter, cls: int, epoch: int, first: int, last: int) -> int:
         count = self._outbox.forget(one.meter, cls, epoch, first, last)

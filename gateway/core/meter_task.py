@@ -8,7 +8,7 @@ it would find if its own message had taken longer.
 import asyncio
 
 from .. import clock
-from .._compat import TYPE_CHECKING, const
+from .._compat import MICROPYTHON, TYPE_CHECKING, const
 from ..errors import ConfigurationError, Expired, LinkError, NoAnswer
 from ..transmission import ids, model
 from ..transmission.packer import unpack
@@ -274,6 +274,8 @@ class MeterTask(Collector):
     async def _let_overtake(self) -> None:
         """Before each message of what is being read: what is more urgent goes ahead, each kind once, so that
         what they overtake gets on however slow the line is."""
+        if MICROPYTHON and (len(self._running) > 1 or self._tables is None or self._tables.crowded):
+            return  # a board has no room for a third reader, nor for a second one beside this
         below = self._running[-1][0]
         above = 0
         while True:

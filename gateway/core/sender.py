@@ -5,7 +5,7 @@ import os
 import random
 
 from .. import clock
-from .._compat import TYPE_CHECKING, const
+from .._compat import MICROPYTHON, TYPE_CHECKING, const
 from ..errors import BrokerError, Expired, FrameError
 from ..transmission import topics
 from . import custody
@@ -30,6 +30,9 @@ _CHECK_MS = const(3600000)
 # Between two messages on a status topic, at least; and how often is looked whether that is over.
 _STATUS_MS = const(5000)
 _HELD_BACK_MS = const(1000)
+# Messages that may wait for the broker's acknowledgement at a time: each takes a task, and on a board memory
+# that readings need.
+_WINDOW = 2 if MICROPYTHON else 8
 # Messages of no custody that may wait for a connection; the oldest go when there are more.
 _PASSING = const(64)
 
@@ -52,7 +55,7 @@ class Sender:
         broker: "Broker",
         name: str,
         key: "bytes | None",
-        window: int = 8,
+        window: int = _WINDOW,
         on_rewind: "Callable[[bytes, int], None] | None" = None,
         adapter: bool = False,
     ) -> None:

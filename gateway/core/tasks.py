@@ -5,7 +5,6 @@ are made of create_task and Event alone.
 """
 
 import asyncio
-from collections import deque
 
 from .._compat import TYPE_CHECKING
 
@@ -93,7 +92,7 @@ class Queue:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.dropped = 0
-        self._items: deque[Any] = deque((), limit)  # noqa: RUF037 - MicroPython needs the first argument
+        self._items: list[Any] = []  # MicroPython's deque takes the memory for `limit` items at once
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
@@ -101,7 +100,7 @@ class Queue:
 
     def push(self, item: "Any") -> None:
         if len(self._items) >= self.limit:
-            self._items.popleft()
+            self._items.pop(0)
             self.dropped += 1
         self._items.append(item)
         self._changed.set()
@@ -118,4 +117,4 @@ class Queue:
             self._changed.clear()
             await self._changed.wait()
         self._changed.set()
-        return self._items.popleft()
+        return self._items.pop(0)

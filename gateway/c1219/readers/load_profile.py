@@ -112,9 +112,11 @@ async def _read(tables: "Tables", cursor: "bytes | None") -> Step:
 async def _load(tables: "Tables") -> "Profile":
     from .profile_loading import load
 
+    tables.crowded = True
     try:
         return await load(tables)
     finally:
+        tables.crowded = False
         # A board has no room for it beside what is read then.
         forget("gateway.c1219.readers", "profile_loading")
         forget("gateway.c1219.readers", "profile_changes")
