@@ -137,6 +137,7 @@ class ProfileMeter(FakeMeter):
         self.listed = listed
         self.tick = None
         self.bytes = 0
+        self.et21_size = 131 if firmware >= 0x3640 or firmware < 0x2000 else 94 if firmware >= 0x3140 else 83
 
     def reconfigured(self):
         """What firmware does after procedure EP11: another interface version."""
@@ -153,7 +154,10 @@ class ProfileMeter(FakeMeter):
 
     def render(self, table, offset, count):
         if table in (60, 61):
-            return self.dimensions()
+            data = self.dimensions()
+            if offset is not None and offset + count > len(data):
+                raise Refused("beyond the table", 5, table)
+            return data
         if table == 62:
             return self.control()
         if table == 63:
@@ -256,13 +260,6 @@ class ProfileMeter(FakeMeter):
         return bytes(data)
 
     def internal(self):
-        size = (
-            131
-            if self.firmware >= 0x3640 or self.firmware < 0x2000
-            else 94
-            if self.firmware >= 0x3140
-            else 83
-        )
         data = bytearray()
         for each in self.sets:
             entry = bytearray(b"\x5a" * 131)
@@ -283,7 +280,7 @@ class ProfileMeter(FakeMeter):
                 entry[82] = each.first_segment
                 put(entry, 91, each.in_progress, 2)
                 entry[93] = 0
-            data += entry[:size]
+            data += entry[: self.et21_size]
         return bytes(data)
 
 

@@ -213,15 +213,12 @@ class Tables:
         firmware = (await self.dimensions(("firmware",)))["firmware"]
         # 3.50; Control Point and OSGP modules number their firmware from 1 on, and have them from 1.20.
         if firmware >= _V3_50 or _V1_20 <= firmware < _V2_00:
-            from .layouts.profile import BT61, LAST_DATA_SET
+            from .layouts.profile import BT61, DATA_SET, FIRST_DATA_SET
 
-            for _ in range(2):
-                try:
-                    await self.part(BT61, *LAST_DATA_SET)
-                    return {"data_sets": 4}
-                except Refused as refusal:
-                    if refusal.code not in _ABSENT:
-                        raise
+            for count in (4, 3, 2):
+                at = FIRST_DATA_SET + DATA_SET * (count - 1)
+                if await self.part_if_there(BT61, at, DATA_SET) is not None:
+                    return {"data_sets": count}
         return {"data_sets": 1}
 
     async def _load_step_thresholds(self) -> "Dimensions":

@@ -834,6 +834,32 @@ class TestChannels(Case):
                     sorted(each.truth[key[1:]][1]),
                 )
 
+    def test_as_many_data_sets_as_the_meter_has_dimensions_for(self):
+        for count in (2, 3, 4):
+            for size in (111, 131):
+                sets = [simple(2, 4 + i, range(3 - i % 2), minutes=(15, 60, 5, 30)[i]) for i in range(count)]
+                meter = ProfileMeter(sets, 0x3640)
+                meter.et21_size = size
+                for i in range(count):
+                    fill(sets[i], 6 + i)
+                reader = Reader(meter).all()
+                for i in range(count):
+                    self.same(reader, i + 1, sets[i], sets[i].held())
+
+    def test_channels_changed_in_the_primary_data_set_alone(self):
+        for firmware, at in ((0x3780, 109), (0x43C0, 110)):
+            for primary in (0, 1):
+                sets = [simple(2, 4, (0,)), simple(2, 4, (1,)), None, None]
+                fill(sets[0], 2)
+                fill(sets[1], 2)
+                meter = ProfileMeter(sets, firmware)
+                meter.changed([(sets[0].now + 1000000, (2,), b"")])
+                meter.tables[2103] = bytes(at) + bytes((primary,)) + bytes(120)
+                names = {1: {"OBIS_1.8.0"}, 2: {"OBIS_2.8.0"}}
+                names[primary + 1] = {"OBIS_3.8.0"}
+                for key, row in Reader(meter).all().found.items():
+                    self.assertEqual(set(row[1]), names[key[0]])
+
     def test_changes_of_channels_beyond_belief(self):
         for size, count in ((44, 4), (513, 4)):
             each = simple(2, 4, (0,))

@@ -23,7 +23,7 @@ _DIMENSIONS = (
 # Maximum dimensions (BT60) and actual ones (BT61) have one form.
 BT60 = Layout(60, _DIMENSIONS, ("data_sets",))
 BT61 = Layout(61, _DIMENSIONS, ("data_sets",))
-LAST_DATA_SET = (25, 6)  # offset and size of what only meters with four data sets have
+FIRST_DATA_SET, DATA_SET = 7, 6  # offset of what is the first one's, and its size
 
 # One data set's element.
 BT62 = Layout(
@@ -53,8 +53,10 @@ BT63 = Layout(
 BT64_END = Layout(64, (("end", STIME),))
 
 # One data set's element from offset 8 on, as far as firmware has it: the configuration's id came with
-# 2.10, the interval in progress with 3.10. Elements of firmware with more than one data set are 131 bytes.
+# 2.10, the interval in progress with 3.10. Elements of firmware with more than one data set are 131 bytes;
+# of these the last 20 came with 3.60, after the data sets.
 ET21_SIZE = 131
+ET21_SHORT = 111
 ET21_START = 8
 ET21 = Layout(
     2069,
