@@ -169,6 +169,16 @@ class PeerTest(unittest.TestCase):
 
         self.run_with(scenario)
 
+    def test_a_session_that_breaks_as_it_begins_is_begun_again(self):
+        for before in (1, 2, 3):
+
+            async def scenario(meter, link, far, before=before):
+                far.script = [far.serve] * before + [lambda request: b"\x0a"]
+                self.assertEqual(await meter.read(23, 0, 9), b"registers")
+                self.assertEqual(meter.refusal, None)
+
+            self.run_with(scenario)
+
     def test_negotiations_with_more_or_less_than_was_asked_for(self):
         for size, most in ((8192, 988), (32, 20)):
 

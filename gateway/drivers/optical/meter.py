@@ -165,6 +165,8 @@ class OpticalMeter(Meter):
                     raise
                 continue
             except Refused as error:
+                if error.code == services.OUT_OF_STATE and attempt < _ATTEMPTS:
+                    continue  # a session that could not be begun has been ended
                 later += 1
                 if error.code not in services.NOT_YET or later == _LATER:
                     raise
