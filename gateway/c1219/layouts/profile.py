@@ -23,7 +23,8 @@ _DIMENSIONS = (
 # Maximum dimensions (BT60) and actual ones (BT61) have one form.
 BT60 = Layout(60, _DIMENSIONS, ("data_sets",))
 BT61 = Layout(61, _DIMENSIONS, ("data_sets",))
-FIRST_DATA_SET, DATA_SET = 7, 6  # offset of what is the first one's, and its size
+FIRST_DATA_SET = 7  # offset of what is the first data set's
+DATA_SET = 6  # bytes of what is one's
 
 # One data set's element.
 BT62 = Layout(
