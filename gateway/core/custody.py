@@ -73,6 +73,7 @@ class _Meter:
         self.moved = False  # since it was last looked whether it had
         self.sent = [0] * CLASSES  # of our own epoch: every sequence below has been given out
         self.generation = b""
+        self.before = b""  # the generation until the last change
         self.marks: list[
             tuple[bytes, int]
         ] = []  # (session, position) of believed receipts, newest session last
@@ -121,7 +122,8 @@ class Sender:
     meter that may be on their way.
 
     Counters: `forgotten` frames, `refused` messages (forged, damaged, or about what was never sent),
-    `mismatched` ranges, `rewinds`.
+    `mismatched` ranges, `rewinds`; `contested`: how often a generation came back that another had replaced,
+    which a restored backup may cause once, and two receivers with one credential all the time.
     """
 
     def __init__(
@@ -136,6 +138,7 @@ class Sender:
         self.refused = 0
         self.mismatched = 0
         self.rewinds = 0
+        self.contested = 0
         self._outbox = outbox
         self._key = key
         self._key_id = key_id(key) if key is not None else b""
@@ -286,6 +289,9 @@ class Sender:
     def _lost(self, one: _Meter, receipt: Receipt) -> None:
         """The receiver's storage is not the one that gave us earlier receipts."""
         known = one.generation
+        if known and receipt.generation == one.before:
+            self.contested += 1
+        one.before = known
         one.generation = receipt.generation
         one.marks = [(receipt.session, receipt.position)]
         one.again = True

@@ -36,6 +36,11 @@ _WINDOW = 2 if MICROPYTHON else 8
 # Messages of no custody that may wait for a connection; the oldest go when there are more.
 _PASSING = const(64)
 
+_RIVALS = (
+    "two receivers give receipts under one credential, and each is sent all of it again and again: let only "
+    "one have it"
+)
+
 
 class Sender:
     """A supervised worker, for all meters and for as long as the gateway runs.
@@ -76,6 +81,7 @@ class Sender:
         self._statuses: dict[str, bytes] = {}
         self._stale: set[str] = set()  # topics whose status is not published on this connection
         self._shown_ms: dict[str, int] = {}  # monotonic
+        self._rivals = False
         self._draining = False
         self._refused: dict[str, str] = {}  # why topics are not heard, on this connection
         self._takers: dict[str, Callable[[bytes], None]] = {}
@@ -198,7 +204,8 @@ class Sender:
     def _tell(self, worker: "Worker") -> None:
         """That the connection works, and what a person has to know all the same."""
         refused = self._refused[min(self._refused)] if self._refused else ""
-        text = "; ".join([one for one in (refused, self._broker.concern()) if one])
+        rivals = _RIVALS if self._rivals else ""
+        text = "; ".join([one for one in (rivals, refused, self._broker.concern()) if one])
         if (worker.state, worker.reason) != ("working", text):
             worker.report("working", text, "warning" if text else "info")
 
@@ -282,6 +289,8 @@ class Sender:
             # Shortened by chance by up to a quarter, so that many gateways do not ask in step.
             await clock.sleep_ms(patience - random.getrandbits(16) * patience // 4 // 65536)
             patience = min(2 * patience, _MOST_PATIENCE_MS) if self.custody.remind() else _PATIENCE_MS
+            self._rivals = self.custody.contested > 1
+            self.custody.contested = 0
             self._tell(worker)
             if self._refused:
                 self._unheard.add(min(self._refused))

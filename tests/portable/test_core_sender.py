@@ -285,6 +285,16 @@ class TestStatus(Bench):
         self.run_bench(script)
         self.assertEqual(len([line for line in self.lines if "certificate" in line]), 3, self.lines)
 
+    def test_two_receivers_with_one_credential_are_told_of_for_as_long_as_they_are(self):
+        async def script(worker):
+            await self.clock.until(lambda: worker.state == "working")
+            self.sender.custody.contested = 2
+            await self.clock.until(lambda: "two receivers" in worker.reason)
+            await self.clock.until(lambda: not worker.reason)
+            self.assertEqual(worker.state, "working")
+
+        self.run_bench(script)
+
 
 class TestDrain(Bench):
     def test_waits_for_receipts_and_not_without_a_connection(self):

@@ -286,6 +286,19 @@ class HopTest(unittest.TestCase):
         self.assertEqual(hop.rewinds, [(METER, at)])
         self.assertEqual(hop.far.runs(METER, PROFILE, 1), [(0, 3)])
 
+    def test_two_receivers_with_one_credential_are_noticed(self):
+        hop = Hop()
+        hop.add(PROFILE, 1)
+        hop.turn()
+        hop.turn()
+        ours, others = hop.far._notes[b"generation/" + METER], pack([bytes(8), 0])
+        for changes in range(4):
+            hop.far._notes[b"generation/" + METER] = (others, ours)[changes % 2]
+            hop.sender.check()
+            hop.turn()
+            hop.turn()
+        self.assertEqual((hop.sender.rewinds, hop.sender.contested), (4, 3))
+
     def test_a_restarted_sender_finds_it_out_by_its_notes(self):
         hop = Hop()
         hop.add(PROFILE, 2)
