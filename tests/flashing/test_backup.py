@@ -18,7 +18,7 @@ class Board:
 
     def __init__(self, flash: bytes) -> None:
         self.flash = flash
-        self.breaks = False
+        self.breaks: BaseException | None = None
 
     @property
     def flash_bytes(self) -> int:
@@ -31,8 +31,8 @@ class Board:
         self.flash = b"\xff" * len(self.flash)
 
     def write(self, offset: int, data: bytes, _: str) -> None:
-        if self.breaks:
-            raise FlashError("Writing the backup failed: the line is gone")
+        if self.breaks is not None:
+            raise self.breaks
         self.flash = self.flash[:offset] + data + self.flash[offset + len(data) :]
 
     def verify(self, offset: int, data: bytes, _: str) -> None:
@@ -51,6 +51,8 @@ def test_there_and_back(tmp_path: Path) -> None:
     assert other.flash == CONTENT
     with pytest.raises(ConfigurationError, match="is there already"):
         backup.check_free(file)
+    with pytest.raises(ConfigurationError, match="no directory that you may write to"):
+        backup.check_free(tmp_path / "missing" / "board.zip")
 
 
 def test_another_kind_of_board_is_not_touched(tmp_path: Path) -> None:
@@ -79,9 +81,10 @@ def test_a_damaged_backup(tmp_path: Path) -> None:
         backup.load(tmp_path / "missing.zip")
 
 
-def test_a_line_that_breaks_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [FlashError("Writing the backup failed"), KeyboardInterrupt()])
+def test_a_line_that_breaks_and_a_stop_by_ctrl_c_are_told(tmp_path: Path, end: BaseException) -> None:
     backup.save(Board(CONTENT), tmp_path / "board.zip")
     board = Board(CONTENT)
-    board.breaks = True
+    board.breaks = end
     with pytest.raises(FlashError, match=r"(?s)half written.*same command again"):
         backup.restore(board, *backup.load(tmp_path / "board.zip"))

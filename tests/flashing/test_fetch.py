@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 from flashing import fetch, profile
+from flashing.firmware import FLOOR
+from flashing.show import Show
+from rich.console import Console
 
 from gateway.errors import ConfigurationError
 
-CONTENT = b"a firmware" * 1000
+CONTENT = b"a firmware" * 10000
+SHOW = Show(Console(quiet=True))
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -50,30 +54,34 @@ def pins(directory: Path, port: int, digest: str) -> Path:
 
 def test_it_is_fetched_once(tmp_path: Path, server: http.server.HTTPServer) -> None:
     file = pins(tmp_path, server.server_port, hashlib.sha256(CONTENT).hexdigest())
-    found = fetch.fetch("esp32", tmp_path / "cache", file)
+    found = fetch.fetch("esp32", tmp_path / "cache", SHOW, file)
     assert found.read_bytes() == CONTENT
     gone = pins(tmp_path, 1, hashlib.sha256(CONTENT).hexdigest())
-    assert fetch.fetch("esp32", tmp_path / "cache", gone) == found
+    assert fetch.fetch("esp32", tmp_path / "cache", SHOW, gone) == found
 
 
 def test_other_bytes_are_not_kept(tmp_path: Path, server: http.server.HTTPServer) -> None:
     file = pins(tmp_path, server.server_port, "00" * 32)
     with pytest.raises(ConfigurationError, match="is not the pinned MicroPython 1.29.0"):
-        fetch.fetch("esp32", tmp_path / "cache", file)
+        fetch.fetch("esp32", tmp_path / "cache", SHOW, file)
     assert not (tmp_path / "cache").exists()
 
 
 def test_without_network(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="can't be fetched.*name it with --firmware"):
-        fetch.fetch("esp32", tmp_path / "cache", pins(tmp_path, 1, "00" * 32))
+        fetch.fetch("esp32", tmp_path / "cache", SHOW, pins(tmp_path, 1, "00" * 32))
+
+
+def test_where_nothing_can_be_kept(tmp_path: Path, server: http.server.HTTPServer) -> None:
+    (tmp_path / "cache").write_text("a file")
+    file = pins(tmp_path, server.server_port, hashlib.sha256(CONTENT).hexdigest())
+    with pytest.raises(ConfigurationError, match="can't be kept there.*XDG_CACHE_HOME"):
+        fetch.fetch("esp32", tmp_path / "cache", SHOW, file)
 
 
 @pytest.mark.parametrize("chip", sorted({profile.load(name).chip for name in profile.names()}))
-def test_every_chip_says_where_its_firmware_is(chip: str, tmp_path: Path) -> None:
+def test_every_chip_has_a_version_that_the_gateway_runs_on(chip: str) -> None:
     pin = json.loads(fetch.PINS.read_text())[chip]
-    if "sha256" in pin:
-        assert len(bytes.fromhex(pin["sha256"])) == 32
-        assert pin["url"].startswith("https://")
-    else:
-        with pytest.raises(ConfigurationError, match=r"no firmware is pinned.*micropython\.org.*--firmware"):
-            fetch.fetch(chip, tmp_path)
+    assert len(bytes.fromhex(pin["sha256"])) == 32
+    assert pin["url"].startswith("https://micropython.org/") and pin["version"] in pin["url"]
+    assert tuple(map(int, pin["version"].split("."))) >= FLOOR

@@ -148,6 +148,7 @@ def test_it_says_what_was_done_and_what_comes_next_and_no_secret(
     assert "the meter is on UART 2, RX GPIO 16, TX GPIO 17" in said
     assert "it joins 'at home'" in said
     assert "broker.example:8883" in said
+    assert said.index("no ROMFS partition") < said.index("Writing")
     for word in (METER_KEY, WIFI_PASSWORD, CREDENTIAL):
         assert word not in said
 
@@ -278,7 +279,9 @@ def test_an_image_that_runs_in_place(
     """Where the firmware has a ROMFS partition the application goes there, its record to the file system."""
     file = tmp_path / "firmware.bin"
     file.write_bytes(firmware(partitions=WITH_ROMFS))
-    Desk(configuration, file, small).flash(board)
+    desk = Desk(configuration, file, small)
+    desk.flash(board)
+    assert "warning" not in desk.said
     assert board.data[0x1E0000 : 0x1E0000 + len(small.image)] == small.image
     files = image.read(bytes(board.data[0x2E0000:]))
     record = json.loads(files["/app/a.slot"][8:])
@@ -343,9 +346,11 @@ def test_an_image_for_no_board_in_particular(configuration: Path, small: Applica
     assert out.stat().st_mode & 0o777 == 0o600
     assert "/config/board.json" in image.read(out.read_bytes())
     assert "board.img: the file system, to be written at 0x200000" in said.getvalue()
+    password = json.loads(image.read(out.read_bytes())["/config/profile.json"])["setup"]["password"]
+    assert f"the access point's password is {password}" in said.getvalue()
     file = tmp_path / "firmware.bin"
     file.write_bytes(firmware(partitions=WITH_ROMFS))
     Job("generic-esp32", None, None, file, show, build=lambda: small).write_image(out)
     assert (tmp_path / "board.romfs").read_bytes().startswith(small.image)
     assert "/config/board.json" not in image.read(out.read_bytes())
-    assert "at 0x1e0000" in said.getvalue()
+    assert f"write-flash 0x1000 {file} 0x1e0000 {tmp_path}/board.romfs 0x2e0000 {out}\n" in said.getvalue()

@@ -30,9 +30,12 @@ class About:
 
 
 def check_free(path: Path) -> None:
-    """Raises ConfigurationError where a file is already: it may be the only backup."""
+    """Raises ConfigurationError where a file is already, which may be the only backup, and where none can be
+    made: reading takes minutes."""
     if path.exists():
         raise ConfigurationError(f"{path}: is there already; name another file, or remove it")
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigurationError(f"{path}: {path.parent} is no directory that you may write to")
 
 
 def save(board: Board, path: Path) -> About:
@@ -73,9 +76,10 @@ def restore(board: Board, about: About, data: bytes) -> None:
         board.erase()
         board.write(0, data, "the backup")
         board.verify(0, data, "the backup")
-    except FlashError as error:
+    except (FlashError, KeyboardInterrupt) as error:
+        why = "stopped by Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error)
         raise FlashError(
-            f"{error}.\nThe board is half written. The backup is as it was: start the same command again"
+            f"{why}.\nThe board is half written. The backup is as it was: start the same command again"
         ) from None
 
 

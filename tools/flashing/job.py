@@ -48,11 +48,16 @@ class Job:
             self.show.say(
                 "Without --firmware, the image is for the partitions of MicroPython's own firmware."
             )
+        written = []
         for region, file in ((made.file_system, out), (made.rom, out.with_suffix(".romfs"))):
             if region is not None:
                 write_private(file, region.data)
                 self.show.say(f"{file}: {region.what}, to be written at 0x{region.place.offset:x}")
+                written.append((region.place.offset, file))
         self.show.sizes("", made.rows)
+        if found is not None and self._firmware_file is not None:
+            written.append((found.offset, self._firmware_file))
+        self.show.say(next_steps.for_image(made, written))
 
     def flash(
         self,
@@ -64,7 +69,7 @@ class Job:
         stub: bool = True,
         monitor: bool = False,
     ) -> None:
-        file = self._firmware_file or fetch.fetch(self.profile.chip, fetch.cache())
+        file = self._firmware_file or fetch.fetch(self.profile.chip, fetch.cache(), self.show)
         found = firmware.read(file, self.profile.chip)
         made = self._plan(self.profile.flash_bytes, found)
         port = ports.find(port)
@@ -90,6 +95,8 @@ class Job:
             listen(port, sys.stdout)
 
     def _tell(self, made: plan.Plan) -> None:
+        if made.warning:
+            self.show.say(f"  warning: {made.warning}")
         for note in made.notes:
             self.show.say(f"  note: {note}")
 

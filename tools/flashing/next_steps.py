@@ -1,9 +1,33 @@
-"""What to do with a board that has just been flashed."""
+"""What to do with a board that has just been flashed, and with an image for one."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
 from .plan import Plan
+from .profile import Profile
 from .settings import line
+
+
+def for_image(made: Plan, written: Sequence[tuple[int, Path]]) -> str:
+    """`written`: the files and where in flash they belong."""
+    files = " ".join(f"0x{offset:x} {shlex.quote(str(file))}" for offset, file in sorted(written))
+    lines = [
+        "",
+        "What next:",
+        f"- Write it: python -m esptool --chip {made.profile.chip} write-flash {files}",
+        _set_up(made.profile),
+    ]
+    return "\n".join(lines)
+
+
+def _set_up(profile: Profile) -> str:
+    return (
+        f"- Set-up, whenever its button is held: the access point's password is {profile.password}, and is "
+        "shown this once. Write it onto the board."
+    )
 
 
 def text(made: Plan) -> str:
@@ -20,10 +44,7 @@ def text(made: Plan) -> str:
         where = wifi.get("address") or wifi["hostname"]
         page = f"; its page is at http://{where}/" if "page.password_file" in settings.secrets else ""
         lines.append(f"- Wi-Fi: it joins {wifi['ssid']!r} as {where}{page}.")
-    lines.append(
-        f"- Set-up, whenever its button is held: the access point's password is {profile.password}, and is "
-        "shown this once. Write it onto the board."
-    )
+    lines.append(_set_up(profile))
     if settings is not None:
         broker = settings.values["broker"]
         lines.append(

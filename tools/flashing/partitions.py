@@ -18,11 +18,11 @@ MOST_BYTES = 0xC00
 BLOCK = 4096
 
 APP, DATA = 0, 1
-ROMFS = 0x8F
 _ENTRY = struct.Struct("<2sBBII16sI")
 _MAGIC, _MD5_MAGIC = b"\xaa\x50", b"\xeb\xeb"
 # Where MicroPython keeps its file system: a partition of this name, or else all that no partition takes.
 _FILE_SYSTEM_LABEL = "vfs"
+_ROMFS_LABEL = "romfs"
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,9 @@ def application(table: Iterable[Partition]) -> Partition:
 
 
 def romfs(table: Iterable[Partition]) -> Partition | None:
-    """Where MicroPython looks for a ROMFS image, which it mounts as /rom."""
-    return next((one for one in table if one.type == DATA and one.subtype == ROMFS), None)
+    """Where MicroPython looks for a ROMFS image, which it mounts as /rom: it goes by the name
+    (ports/esp32/esp32_partition.c)."""
+    return next((one for one in table if one.type == DATA and one.label == _ROMFS_LABEL), None)
 
 
 def file_system(table: Iterable[Partition], flash_bytes: int) -> Partition:

@@ -41,7 +41,8 @@ class Region:
 
 @dataclass(frozen=True)
 class Plan:
-    """`rows`: what, bytes, and how many it may have (0: any). `notes`: what a person should know."""
+    """`rows`: what, bytes, and how many it may have (0: any). `notes`: what a person should know;
+    `warning`: what may keep the gateway from working on this board."""
 
     profile: Profile
     settings: Settings | None
@@ -49,6 +50,7 @@ class Plan:
     rom: Region | None
     rows: Sequence[tuple[str, int, int]]
     notes: Sequence[str]
+    warning: str | None = None
 
 
 MakeSettings = Callable[[int], Settings | None]
@@ -105,6 +107,16 @@ def plan(
         rom,
         rows,
         [*notes, *settings.told] if settings else notes,
+        None if application is None or rom is not None else _in_memory(application),
+    )
+
+
+def _in_memory(application: Application) -> str:
+    size = sum(application.sizes.values())
+    return (
+        f"this firmware has no ROMFS partition, so the application's bytecode ({size:,} bytes) is loaded "
+        'into memory, of which an ESP32 without PSRAM has too little: docs/board.md, "Firmware that runs '
+        'the application in place", says how to build one that needs none for it'
     )
 
 

@@ -91,6 +91,11 @@ def from_toml(path: Path, profile: Profile, meter: str | None, outbox_bytes: int
         settings.told.append("[local]: a board serves no adapters")
     if found.metrics is not None:
         settings.told.append("[metrics]: a board has none; its page and its status tell the same")
+    if "id" not in found.gateway.model_fields_set:
+        settings.told.append(
+            f"[gateway] id is missing: the board is {found.gateway.id!r} at the broker, as a gateway on this "
+            "computer would be; give each board an id of its own"
+        )
     for name in ("state_dir", "stale_after"):
         if name in found.gateway.model_fields_set:
             settings.told.append(f"[gateway] {name}: has no meaning on a board")
