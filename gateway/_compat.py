@@ -47,13 +47,16 @@ if MICROPYTHON:
         sys.print_exception(error, text)  # type: ignore[attr-defined]
         return text.getvalue()
 
-    def forget(package: str, only: "str | None" = None) -> None:
+    def forget(package: str, only: str = "", between: str = ".") -> None:
         """Drop the modules of a package (or only one), whose memory is needed; they are imported again when
-        needed."""
-        parent = sys.modules.get(package)
-        for leaf in (only,) if only else dir(parent) if parent else ():
-            if sys.modules.pop(package + "." + leaf, None):
-                delattr(parent, leaf)
+        needed. `between`: what stands between the package's name and a module's, once they are linked."""
+        beginning = package + between + only
+        for name in list(sys.modules):
+            if name.startswith(beginning):
+                del sys.modules[name]
+                parent, _, leaf = name.rpartition(between)
+                if parent in sys.modules:
+                    delattr(sys.modules[parent], leaf)
 
     def fsync(file: "Any") -> None:
         """What was written to an open file is durable from here on: littlefs does so when it is flushed."""
@@ -89,7 +92,7 @@ else:
         """Bits of the absolute value, 0 for 0."""
         return value.bit_length()
 
-    def forget(package: str, only: "str | None" = None) -> None:
+    def forget(package: str, only: str = "", between: str = ".") -> None:
         """On a board: drop the modules of a package, or one of them, whose memory is needed."""
 
     def fsync(file: "Any") -> None:

@@ -1,4 +1,4 @@
-"""What errors say, read from flash when they are raised; tools/move_texts.py put it there."""
+"""What errors and log lines say, read from flash when it is said; tools/move_texts.py put it there."""
 
 _FILE = __file__[: -len("texts.mpy")] + "texts.bin"
 

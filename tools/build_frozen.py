@@ -9,18 +9,17 @@ import shutil
 import sys
 from pathlib import Path
 
-from build_mpy import file_of, needed
+from build_mpy import needed
 from source_tree import ROOT
 
 
 def build(target: Path) -> int:
     """The number of modules; `target` is emptied first."""
     shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
     linked = needed()
     for module, source in linked.texts.items():
-        out = target / file_of(module, linked.packages).with_suffix(".py")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(source, encoding="utf-8")
+        (target / f"{module}.py").write_text(source, encoding="utf-8")
     return len(linked.texts)
 
 

@@ -1,9 +1,10 @@
 """Compiles the application for MicroPython: `python tools/build_mpy.py [DIRECTORY]` (build/mpy).
 
 Layouts are packed (pack_layouts.py), constants written out (inline.py), what the main modules can't reach is
-left out (shake.py), what is loaded together becomes one module (link.py), what errors say stands in a file of
-its own (move_texts.py), and the page's files are compressed (build_page.py). The table says how many bytes of
-bytecode each module has; only what is imported is loaded. where.py finds the source of a traceback's lines.
+left out (shake.py), what is loaded together becomes one module (link.py), what errors and log lines say
+stands in a file of its own (move_texts.py), and the page's files are compressed (build_page.py). The table
+says how many bytes of bytecode each module has; only what is imported is loaded. where.py finds the source of
+a traceback's lines.
 """
 
 import shutil
@@ -44,6 +45,8 @@ RESIDENT = (
     "timekeeper",
     "wifi",
 )
+# What is asked for by name besides: a program that checks a board's configuration does so.
+ASKED = (("board_config", "make"),)
 
 
 def module_name(source: Path) -> str:
@@ -65,6 +68,7 @@ def build(target: Path) -> dict[str, int]:
     modules, not files: the module's name is in memory anyway.
     """
     shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
     linked = needed()
     sizes = {}
     remains, texts = move_texts(linked.texts)
@@ -73,8 +77,7 @@ def build(target: Path) -> dict[str, int]:
         for module, rest in remains.items():
             source = Path(scratch, "module.py")
             source.write_text(rest, encoding="utf-8")
-            out = target / file_of(module, linked.packages).with_suffix(".mpy")
-            out.parent.mkdir(parents=True, exist_ok=True)
+            out = target / f"{module}.mpy"
             compile_file(source, module, out)
             sizes[module] = out.stat().st_size
     (target / "texts.bin").write_bytes(texts)
@@ -99,6 +102,7 @@ def needed() -> Linked:
         starters=(*MAINS, *STARTERS),
         kept=_words("firmware_names.txt"),
         interned=_words("interned_names.txt"),
+        asked=ASKED,
     )
 
 

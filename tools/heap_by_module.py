@@ -19,8 +19,8 @@ from source_tree import ROOT
 # What the default configuration has loaded for good: MEP, a durable outbox, the hardware watchdog.
 FOR_GOOD = (
     "application",
-    "gateway.core.files",
-    "gateway.core.log_outbox",
+    "core_files",
+    "core_log_outbox",
     "mep_opener",
     "tls_file",
     "uart_link",
@@ -29,19 +29,19 @@ FOR_GOOD = (
 # What is loaded for a moment, with what it brings.
 FOR_A_MOMENT = (
     "board_config",
-    "gateway.c1219.readers.identity",
-    "gateway.c1219.readers.clock",
-    "gateway.c1219.readers.present",
-    "gateway.c1219.readers.registers",
-    "gateway.c1219.readers.self_reads",
-    "gateway.c1219.readers.load_profile",
-    "gateway.c1219.readers.alarms",
-    "gateway.c1219.readers.events",
-    "gateway.c1219.readers.mbus",
-    "gateway.transmission.logs",
-    "gateway.transmission.series",
-    "gateway.core.requests",
-    "gateway.core.commands",
+    "c1219_readers_identity",
+    "c1219_readers_clock",
+    "c1219_readers_present",
+    "c1219_readers_registers",
+    "c1219_readers_self_reads",
+    "c1219_readers_load_profile",
+    "c1219_readers_alarms",
+    "c1219_readers_events",
+    "c1219_readers_mbus",
+    "transmission_logs",
+    "transmission_series",
+    "core_requests",
+    "core_commands",
     "mep_tls",
 )
 

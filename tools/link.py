@@ -2,11 +2,12 @@
 
 On the heap each module costs its dictionary, a table of its names, a place for whatever it imports and the
 names themselves. What is loaded for good becomes part of the main module; what is loaded together and no
-earlier becomes one, too. Imports between parts of one module vanish, others name what is needed. Globals of
-the main module and private ones of others get names that the interpreter has in its own table, as far as
-there are such; attributes that only the application has, and parameters that nobody names in a call, get
-short names that they share; two that may meet in one object, in a class or those it inherits from, never
-share one.
+earlier becomes one, too. Imports between parts of one module vanish, others name what is needed. Globals,
+attributes that only the application has, and parameters that nobody names in a call get names that the
+interpreter has in its own table, as far as there are such. Attributes and parameters share them; two that
+may meet in one object, in a class or those it inherits from, never share one. Packages vanish, their modules
+lie side by side. A class gives up two entries that the compiler makes, and those that have nothing of their
+own share a dictionary.
 
 A module keeps its name that is dropped from sys.modules by name; where forget() does that, what only this one
 needs joins it, and goes with it. What is in a package that is forgotten as a whole never joins anything
@@ -19,11 +20,12 @@ import ast
 import keyword
 from collections.abc import Iterable, Iterator, Mapping
 
-from link_parts import Origin, Part, bound_in, is_own
+from link_parts import Origin, Part, bound_in, flat, is_own
 from link_writer import Writer
 from shake import Function, Import
 
 _BY_NAME = ("getattr", "hasattr", "setattr")
+_NEEDED = {"type"}  # builtins that the writer names
 
 
 class Linked:
@@ -31,9 +33,8 @@ class Linked:
     are loaded for good, which are what it imports and `resident` with what they import; `starters`: modules
     that others import by name, as they do what these import, and that are not rewritten where they lie.
     `kept`: names of attributes that objects of the interpreter have; `interned`: names that it has in its
-    table anyway. Gives `texts` by the name of the new
-    module, `module_of` by that of the old one, and `starts`, at which lines of the new modules the old ones
-    begin."""
+    table anyway; `asked`: globals that somebody else asks for. Gives `texts` by the name of the new module,
+    `module_of` by that of the old one, and `starts`, at which lines of the new modules the old ones begin."""
 
     def __init__(
         self,
@@ -45,10 +46,11 @@ class Linked:
         starters: Iterable[str],
         kept: Iterable[str],
         interned: Iterable[str] = (),
+        asked: Iterable[Origin] = (),
     ) -> None:
         self._parts = {name: Part(name, text, name in set(packages)) for name, text in sources.items()}
         self._main = main
-        self.packages = set(packages)
+        self._packages = set(packages)
         self._kept = set(kept)
         self._keywords: set[str] = set()
         self._fixed: set[str] = set()
@@ -57,18 +59,20 @@ class Linked:
         self._starters = tuple(starter for starter in starters if starter in self._parts)
         self._alone = {"texts", *packages, *self._starters}
         self._dropped: set[str] = set()
-        self._asked: set[Origin] = set()
+        self._asked: set[Origin] = set(asked)
         self._survey()
-        self._interned = sorted(set(interned) - self._words() - set(keyword.kwlist))
+        self._interned = sorted(set(interned) - self._words() - set(keyword.kwlist) - _NEEDED)
         self._ask()
-        self.module_of = self._join({main, *resident})
+        joined = self._join({main, *resident})
+        self.module_of = {name: flat(joined[name]) for name in self._parts}
         self._attributes = self._attribute_names()
         self._globals = self._global_names()
         self.texts: dict[str, str] = {}
         self.starts: dict[str, list[tuple[int, str]]] = {}
         members: dict[str, list[str]] = {}
         for part in self._in_order():
-            members.setdefault(self.module_of[part], []).append(part)
+            if self._is_written(part):
+                members.setdefault(self.module_of[part], []).append(part)
         for module, parts in members.items():
             self._write(module, parts)
 
@@ -114,9 +118,6 @@ class Linked:
                 for field in ("id", "arg", "name", "asname"):
                     words.update(str(getattr(node, field, "")).split("."))
         return words
-
-    def _short(self, number: int) -> str:
-        return self._interned[number] if number < len(self._interned) else f"g{number}"
 
     def _named(self, part: Part, function: ast.AST) -> Iterator[str]:
         """Strings in a function, and in the constants that it uses."""
@@ -176,6 +177,10 @@ class Linked:
 
     def _is_forgotten(self, name: str) -> bool:
         return name.startswith(self._forgotten)
+
+    def _is_written(self, name: str) -> bool:
+        """All but empty packages, which would take memory."""
+        return name not in self._packages or any(self._parts[name].module.tree.body)
 
     def _closure(self, name: str) -> set[str]:
         found, waiting = {name}, [name]
@@ -278,16 +283,32 @@ class Linked:
             if not name.startswith("__") and not (self._prefixes and name.startswith(self._prefixes))
         )
         groups = list({id(members): members for members in families.values()}.values())
+        named = {
+            node.attr
+            for part in self._parts.values()
+            for node in ast.walk(part.module.tree)
+            if isinstance(node, ast.Attribute)
+        }
+        self._members = [name for name in self._interned if name not in named]
         given: dict[str, str] = {}
         for name in chosen:
             meets = {
                 given[other] for members in groups if name in members for other in members if other in given
             }
             number = 0
-            while f"a{number}" in meets:
+            while self.member(number) in meets:
                 number += 1
-            given[name] = f"a{number}"
+            given[name] = self.member(number)
+        # A global that is called as a parameter or as something in a class would be hidden there.
+        self._shorts = [name for name in self._interned if name not in set(given.values())]
         return given
+
+    def member(self, number: int) -> str:
+        """Short names that attributes and parameters share."""
+        return self._members[number] if number < len(self._members) else f"a{number}"
+
+    def _short(self, number: int) -> str:
+        return self._shorts[number] if number < len(self._shorts) else f"g{number}"
 
     def _global_names(self) -> dict[Origin, str]:
         """New names, by origin; numbered within each new module, without those that it imports."""
@@ -304,13 +325,11 @@ class Linked:
             number = 0
             for name in parts:
                 part = self._parts[name]
-                taken = self.local_names(other for other in parts if other != name)
                 for each in sorted(part.defined):
                     if (
                         (name, each) in self._asked
                         or each in self._fixed
                         or each.startswith("__")
-                        or (module != self._main and not each.startswith("_") and each not in taken)
                         or self._is_exception(name, each)
                     ):
                         given[name, each] = each

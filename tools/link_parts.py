@@ -10,6 +10,11 @@ COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 Origin = tuple[str, str]  # module and name; "" for the module itself
 
 
+def flat(module: str) -> str:
+    """What a module is called that lies beside the others, without the packages that it was in."""
+    return module.partition(".")[2].replace(".", "_") or module
+
+
 class Scope:
     """Where names are bound. `modules`: names that an import within a function gives to a module."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from link_parts import COMPREHENSIONS, Origin, Part, Scope, bound_in, rebound
+from link_parts import COMPREHENSIONS, Origin, Part, Scope, bound_in, flat, rebound
 from shake import Function, Import, erase, last_line
 
 if TYPE_CHECKING:
     from link import Linked
 
+_EMPTY = "_"  # a name that the interpreter has, and that is no global here
 Place = tuple[int, int, int]  # line from 1, first and last byte within it
 _Scoped = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -23,12 +24,14 @@ class Writer:
         self._module = module
         self._parts = parts
         self._imported: dict[Origin, str] = {}
+        self._has_empty = False
         self._own = {linked.name((name, each)) for name in parts for each in linked.defined(name)}
 
     def rewritten(self, part: Part) -> list[str]:
         self._part = part
         self._places: list[tuple[Place, str]] = []
         self._statements: list[tuple[ast.stmt, str]] = []
+        self._added: list[tuple[int, str]] = []
         scope = Scope("module", set(), None)
         for statement in part.module.tree.body:
             self._visit(statement, scope)
@@ -40,6 +43,8 @@ class Writer:
         for statement, new in self._statements:
             erase(texts, statement.lineno, last_line(statement))
             texts[statement.lineno - 1] = " " * statement.col_offset + new
+        for number, new in self._added:
+            texts[number - 1] = new
         return texts
 
     def _replace(self, line: int, start: int, end: int, new: str) -> None:
@@ -67,6 +72,8 @@ class Writer:
             self._name(node, scope)
         elif isinstance(node, ast.Attribute):
             self._attribute(node, scope)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "forget":
+            self._forget(node, scope)
         elif isinstance(node, ast.Global):
             names = [self._linked.name((self._part.name, name)) for name in node.names]
             self._statements.append((node, "global " + ", ".join(names)))
@@ -91,7 +98,7 @@ class Writer:
         number = inner.depth
         for one in every:
             if self._linked.renames_parameter(one.arg) and one.arg not in released:
-                inner.parameters[one.arg] = f"a{number}"
+                inner.parameters[one.arg] = self._linked.member(number)
                 number += 1
                 start = one.col_offset
                 self._replace(one.lineno, start, start + len(one.arg.encode()), inner.parameters[one.arg])
@@ -113,13 +120,48 @@ class Writer:
         start = line.index(b" " + node.name.encode(), node.col_offset) + 1
         self._replace(node.lineno, start, start + len(node.name.encode()), new)
 
+    def _forget(self, node: ast.Call, scope: Scope) -> None:
+        """Modules have other names than the sources say."""
+        package, *leaves = (ast.literal_eval(argument) for argument in node.args)
+        start, end = node.args[0].col_offset, (node.args[-1].end_col_offset or 0)
+        assert node.lineno == node.end_lineno
+        self._visit(node.func, scope)
+        self._replace(node.lineno, start, end, f'"{flat(package)}", "{"".join(leaves)}", "_"')
+
     def _class(self, node: ast.ClassDef, scope: Scope) -> None:
+        if scope.kind == "module" and node.bases and all(isinstance(each, ast.Pass) for each in node.body):
+            self._empty_class(node)
+            return
         for each in [*node.decorator_list, *node.bases, *node.keywords]:
             self._visit(each, scope)
         self._defined(node, scope)
+        self._unname(node)
         inner = Scope("class", bound_in(node.body), scope)
         for statement in node.body:
             self._visit(statement, inner)
+
+    def _empty_class(self, node: ast.ClassDef) -> None:
+        """Those that have nothing of their own share a dictionary."""
+        bases = ""
+        for base in node.bases:
+            assert isinstance(base, ast.Name)
+            bases += f"{self._here(self._linked.origin(self._part.name, base.id)) or base.id},"
+        name = self._linked.name((self._part.name, node.name))
+        first = "" if self._has_empty else f"{_EMPTY} = {{}}; "
+        self._has_empty = True
+        self._statements.append((node, f'{first}{name} = type("{name}", ({bases}), {_EMPTY})'))
+
+    def _unname(self, node: ast.ClassDef) -> None:
+        """A class has two entries that nobody asks for: others take their place."""
+        new = "del __module__, __qualname__"
+        first = node.body[0]
+        line = first.lineno
+        if isinstance(first, Function | ast.ClassDef):
+            line = min([line, *(each.lineno for each in first.decorator_list)])
+            if not self._part.lines[line - 2].strip():
+                self._added.append((line - 1, " " * first.col_offset + new))
+        else:
+            self._replace(line, first.col_offset, first.col_offset, new + "; ")
 
     def _comprehension(self, node: ast.AST, scope: Scope) -> None:
         generators = node.generators  # type: ignore[attr-defined]

@@ -1,13 +1,17 @@
-"""Moves what errors say out of the bytecode and into a file, for an interpreter with little memory.
+"""Moves what errors and log lines say out of the bytecode and into a file, for an interpreter with little
+memory.
 
-A text that a `raise` statement holds is on the heap as long as its module, and hardly ever needed. It
-becomes a call of micropython/texts.py that reads it. Lines keep their numbers.
+A text of more than ten bytes is an object on the heap as long as its module, and one for people is hardly
+ever needed: what a `raise` statement holds, and what a function says that has blanks in it. It becomes a call
+of micropython/texts.py that reads it. Lines keep their numbers.
 """
 
 import ast
 from collections.abc import Iterator, Mapping
 
-_LEAST = 24  # bytes; the call that takes a shorter text's place costs as much
+from shake import Function
+
+_LEAST = 11  # bytes; shorter ones are names to the interpreter
 _IMPORT = "from texts import text as _text"
 
 
@@ -42,15 +46,22 @@ def move_texts(sources: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
 
 
 def found(tree: ast.Module) -> Iterator[ast.Constant]:
-    for statement in ast.walk(tree):
-        if isinstance(statement, ast.Raise) and statement.exc is not None:
-            yield from constants(statement.exc)
+    places: dict[int, ast.Constant] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            places.update((id(text), text) for text in constants(node.exc))
+        elif isinstance(node, Function):
+            for statement in node.body:
+                places.update((id(text), text) for text in constants(statement) if " " in str(text.value))
+    yield from places.values()
 
 
 def constants(node: ast.AST) -> Iterator[ast.Constant]:
-    if isinstance(node, ast.JoinedStr):
-        return  # before Python 3.12 positions within f-strings are wrong
-    if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) >= _LEAST:
+    if isinstance(node, ast.JoinedStr | ast.arguments):
+        return  # before Python 3.12 positions within f-strings are wrong; defaults are no function's own
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value.encode()) >= _LEAST:
         yield node
     for child in ast.iter_child_nodes(node):
         yield from constants(child)

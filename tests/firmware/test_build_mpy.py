@@ -181,21 +181,26 @@ def check(size, name):
     if not size:
         raise ValueError("no size")
     raise KeyError("%s: the size of %d " "is too much" % (name, size), f"{name} is not moved at all")
+
+def told(name, why="because it is so"):
+    "What is told."
+    return {"a_key_of_something": "what is told of %s" % name}, why
 """
 
 
 def test_texts_of_errors_move_and_read_the_same(tmp_path):
     moved, texts = move_texts({"m": RAISING, "n": "X = 'a text that stays where it is'\n"})
-    assert texts == b"%s: the size of %d is too much"
+    assert texts == b"what is told of %s%s: the size of %d is too much"
     assert moved["n"] == "X = 'a text that stays where it is'\n"
     source = moved["m"]
-    assert source.count("_text(0, 30)") == 2
+    assert source.count("_text(18, 30)") == 2
     assert '"no size"' in source
     assert source.splitlines().index("    if not size:") == RAISING.splitlines().index("    if not size:")
     names = {"_text": lambda start, length: texts[start : start + length].decode()}
     exec(source.replace("from texts import text as _text", ""), names)
     with pytest.raises(ValueError, match=r"^n: the size of 4 is too much$"):
         names["check"](4, "n")
+    assert names["told"]("it") == ({"a_key_of_something": "what is told of it"}, "because it is so")
 
 
 def test_a_module_without_room_for_the_import_is_refused():

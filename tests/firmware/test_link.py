@@ -30,6 +30,7 @@ import json
 import sys
 
 from app import clock, sizes
+from app.clock import forget
 from app.errors import Failure, Strange
 from app.sizes import BIG as LARGEST
 from app.work import Worker, twice
@@ -61,8 +62,8 @@ def run(text):
         _count += 1
         from app.readers import first
 
-        print(first.read(_count), sorted(name for name in sys.modules if name.startswith("app.readers.")))
-        clock.forget("app.readers")
+        print(first.read(_count))
+        forget("app.readers")
     import late
 
     print(late.late(Counter), json.loads("[1]"), getattr(counter, "do_" + "it")(), "late" in sys.modules)
@@ -92,11 +93,14 @@ def now():
     _now[0] += 1
     return _now[0] + 0 * _time.time()
 
-def forget(package):
-    parent = sys.modules.get(package)
-    for leaf in dir(parent) if parent else ():
-        if sys.modules.pop(package + "." + leaf, None):
-            delattr(parent, leaf)
+def forget(package, only="", between="."):
+    for name in list(sys.modules):
+        if name.startswith(package + between + only):
+            print("forgotten:", "_".join(name.split(".")[-2:]))
+            del sys.modules[name]
+            parent, _, leaf = name.rpartition(between)
+            if parent in sys.modules:
+                delattr(sys.modules[parent], leaf)
 """
 ERRORS = """\
 class Failure(Exception):
@@ -111,6 +115,7 @@ import time
 from .sizes import BIG
 
 class Worker:
+
     def __init__(self, start):
         self.start = start
         self.items = []
@@ -210,8 +215,9 @@ def test_what_is_linked_does_what_its_parts_did(tmp_path: Path):
     before, trace = run(tmp_path / "before", SAMPLE)
     after, linked_trace = run(tmp_path / "after", program.texts)
     assert "Strange: at the end" in trace
-    assert before.count("\n") == 6
-    assert after.replace("'app.readers.second', ", "") == before.replace("'app.readers.second', ", "")
+    assert before.count("\n") == 12
+    said = [line for line in before.splitlines() if "second" not in line]
+    assert sorted(after.splitlines()) == sorted(said)
     assert places(translated(program, as_modules(linked_trace))) == places(as_modules(trace))
 
 
@@ -228,11 +234,20 @@ def test_what_is_loaded_for_good_is_one_module_and_what_is_forgotten_is_none_of_
     program = linked(SAMPLE)
     of = program.module_of
     assert {of[name] for name in ("app.clock", "app.errors", "app.sizes", "app.work")} == {"application"}
-    assert of["app.readers.second"] == "app.readers.first"
+    assert of["app.readers.second"] == of["app.readers.first"] == "readers_first"
     assert of["late"] == "late" and of["starter"] == "starter"
     names = re.findall(r"^(?:def|class) (\w+)", program.texts["application"], re.MULTILINE)
     assert sorted(name for name in names if not re.fullmatch(r"g\d+", name)) == ["Failure", "Strange", "run"]
-    assert "def read(" in program.texts["app.readers.first"]
+    assert {"app", "app.readers"}.isdisjoint(program.texts)
+
+
+def test_a_class_has_no_entries_that_nobody_asks_for():
+    text = linked(SAMPLE).texts["application"]
+    assert text.count("del __module__, __qualname__") == len(re.findall("^class ", text, re.MULTILINE))
+    quiet = linked(SAMPLE | {"app.errors": ERRORS.replace("    exit_code = 2", "    pass")}).texts[
+        "application"
+    ]
+    assert 'Strange = type("Strange", (Failure,), _)' in quiet
 
 
 def test_names_that_may_meet_in_one_object_stay_apart():
@@ -247,5 +262,5 @@ def test_names_that_may_meet_in_one_object_stay_apart():
 
 def test_a_module_that_is_used_as_an_object_is_refused():
     broken = APPLICATION.replace("print(text,", "print(sizes,")
-    with pytest.raises(ValueError, match="application:31: sizes is used as an object"):
+    with pytest.raises(ValueError, match="application:32: sizes is used as an object"):
         linked(SAMPLE | {"application": broken})
