@@ -925,6 +925,22 @@ class TestChannels(Case):
         name, _, _, values = self.mbus([(1 | 2 << 2, 0x0C, 0x13, 0)], 0x1234567A, 0x12)
         self.assertEqual(values, [None, 12])
 
+    def test_zeros_in_place_of_what_a_device_was_not_asked_for(self):
+        name = "OSGP_mbus_1_data_type_1_raw"
+        for minutes, size, known in ((60, 22, True), (0, 22, False), (15, 22, False), (60, 0, False)):
+            each = simple(2, 8, (0, 112))
+            for value in (0, 0, 5, 0, 0):  # the fourth ends with the hour, and may be zero
+                each.record([0, value])
+            meter = ProfileMeter([each, None, None, None], mapped={112: 0x4101})
+            meter.tables[2059] = bytes(13) + bytes((size,)) + bytes(30)
+            meter.tables[2082] = bytes(22 + 4) + bytes((minutes, 0)) + bytes(60)
+            reader = Reader(meter).all()
+            rows = [reader.found[key] for key in reader.order]
+            self.assertEqual([row[1]["OBIS_1.8.0"] for row in rows], [(0, -3)] * 5)
+            found = [(row[1].get(name, (None,))[0], row[2]) for row in rows]
+            void = (None, ["OSGP_interval_skipped:" + name]) if known else (0, [])
+            self.assertEqual(found, [void, void, (5, []), (0, []), void])
+
     def test_an_interval_that_waits_for_a_device_is_not_yet_read(self):
         each = simple(3, 8, (0, 112))
         fill(each, 3)

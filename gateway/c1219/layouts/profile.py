@@ -86,6 +86,9 @@ ET21 = Layout(
     ),
 )
 
+# How devices are asked: an entry of ET11.13 bytes for each.
+ET34 = Layout(2082, ())
+
 # M-Bus data types: what ET11.25 counts.
 ET57 = Layout(
     2105,

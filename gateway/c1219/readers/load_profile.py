@@ -23,7 +23,7 @@ from .common import Step, fault
 from .profile_cursor import NOT_SEEN, cursor_of, marks_of
 from .profile_cursor import since as since  # noqa: PLC0414 - for whoever reads kinds
 from .profile_sets import entry_of, states_of
-from .profile_values import value
+from .profile_values import is_stuffed, value
 
 if TYPE_CHECKING:
     from ..layout import Table
@@ -417,6 +417,7 @@ class _Part:
                 and each.columns_at(end_time - (last - i) * each.seconds) != chosen
             ):
                 break
+            time = end_time - (last - i) * each.seconds
             at = (i - first) * each.interval_size
             status = data[at : at + extended]
             found = self._faults(status, chosen[0])
@@ -433,8 +434,12 @@ class _Part:
                         count = value(channel, bytes(header[start : start + 4]))
                 elif _nibble(status, place + 1) not in _VOID:
                     start = at + extended + 4 * place
-                    count = value(channel, bytes(data[start : start + 4]))
-                    if count is None:
+                    raw = bytes(data[start : start + 4])
+                    count = value(channel, raw)
+                    if not untrusted and not _nibble(status, place + 1) and is_stuffed(channel, raw, time):
+                        count = None
+                        found.append(COLUMN_FAULTS + 32 * int(fault("OSGP_interval_skipped")) + j)
+                    elif count is None:
                         found.append(COLUMN_FAULTS + 32 * int(fault("OSGP_mbus_undecodable")) + j)
                 values.append(count)
             bits = row_bits + _FAULT_BITS * len([one for one in found if one not in self._open])
@@ -445,7 +450,7 @@ class _Part:
             self._values += len(columns)
             self._open = found
             row = len(times)
-            times.append(end_time - (last - i) * each.seconds)
+            times.append(time)
             for j in range(len(columns)):
                 mantissas[j].append(values[j])
             for one in found:

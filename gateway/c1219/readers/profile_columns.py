@@ -9,8 +9,9 @@ firmware records a telegram ("OSGP_mbus_segment_1_raw").
 """
 
 from ..._compat import TYPE_CHECKING, const
+from ...errors import Refused
 from ..layouts.extended import ET11
-from ..layouts.profile import ET57, ET66, FIRST_MAPPED
+from ..layouts.profile import ET34, ET57, ET66, FIRST_MAPPED
 from ..layouts.registers import BT22
 from ..sources import PRESENT_DEMAND, UNUSED, Resolver, demand_name, name_of
 from .energy import energy_shift
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _LAST_MAPPED = const(163)
 _MBUS = const(4)  # bits 12 to 15 of an extended source id
+_POLL_RATE = const(4)  # in a device's entry of ET34
 
 # By the data field of a DIF: the coding. Others are longer than a channel, or no numbers.
 _CODINGS = {1: 1, 2: 2, 3: 3, 4: INTEGER, 9: 9, 10: 10, 11: 11, 12: 12}
@@ -124,6 +126,7 @@ class Sources:
         self._mapped: dict[int, int] = {}
         self._listed: dict[int, Sequence[int]] = {}  # by data set
         self._types: dict[int, Meaning | None] | None = None
+        self._polls: dict[int, int] = {}  # by device
         self._demands: bytes | None = None
         self._shift: int | None = None
 
@@ -150,6 +153,7 @@ class Sources:
                 source = await self._extended(chosen[place], number, sources)
                 told: Meaning | None = None
                 like = None
+                minutes = 0
                 if source == UNUSED:
                     if part or place < first_segment:
                         continue
@@ -158,6 +162,7 @@ class Sources:
                     is_mbus = True
                     name = "OSGP_mbus_%d_data_type_%d" % (source >> 8 & 15, source & 31)
                     told = await self._data_type(source & 31)
+                    minutes = await self._asked_every(source >> 8 & 15)
                     if told is None:
                         name += "_raw"
                 elif PRESENT_DEMAND <= source < PRESENT_DEMAND + 16:
@@ -180,7 +185,7 @@ class Sources:
                 coding = INTEGER
                 if told is not None:
                     exponent, unit, coding = told
-                found[part].append((place, prop, exponent + shift, unit, coding, factor))
+                found[part].append((place, prop, exponent + shift, unit, coding, factor, minutes))
         return found[0], found[1], is_mbus
 
     async def _extended(self, source: int, number: int, sources: "list[int]") -> int:
@@ -209,6 +214,20 @@ class Sources:
         if self._types is None:
             self._types = await _data_types(self._tables)
         return self._types.get(mdt)
+
+    async def _asked_every(self, device: int) -> int:
+        """How many minutes apart an M-Bus device is asked for its load profile; 0: with each interval."""
+        if device not in self._polls:
+            dims = await self._tables.get_if_there(ET11, "config_entry_2_size")
+            size = dims["config_entry_2_size"] if dims else 0
+            raw = None
+            if size >= _POLL_RATE + 2:
+                try:
+                    raw = await self._tables.part_if_there(ET34, size * device + _POLL_RATE, 2)
+                except Refused:
+                    pass  # no permission
+            self._polls[device] = raw[0] | raw[1] << 8 if raw else 0
+        return self._polls[device]
 
     async def _selected(self) -> bytes:
         if self._demands is None:

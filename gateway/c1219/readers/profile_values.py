@@ -5,8 +5,9 @@ from ..types import signed
 
 if TYPE_CHECKING:
     # A column of the series: which of the interval's values (or end readings) it is, property, exponent,
-    # unit, coding, factor. A value is the count in this coding, times the factor, with the exponent.
-    Channel = tuple[int, int | str, int, str | None, int, int]
+    # unit, coding, factor, how many minutes apart its device is asked (0: with each interval). A value is the
+    # count in this coding, times the factor, with the exponent.
+    Channel = tuple[int, int | str, int, str | None, int, int, int]
 
 # Codings of a count: 1 to 4 signed integer of that many bytes, 8 and more binary coded decimal of as many
 # bytes beyond 8.
@@ -25,6 +26,13 @@ def value(channel: "Channel", raw: bytes) -> "int | None":
         return signed(raw[:coding]) * factor
     digits = _digits(raw[: coding - _BCD])
     return None if digits is None else digits * factor
+
+
+def is_stuffed(channel: "Channel", raw: bytes, end: int) -> bool:
+    """Whether that is no count, but what a meter puts where a device was not asked (MEP guide, chapter 3,
+    "Load Profile Poll Rate"), for an interval that ended then (UTC). Some mark it as skipped, some do not
+    (ET04.71.3)."""
+    return channel[6] > 0 and not any(raw) and end // 60 % 1440 % channel[6] > 0
 
 
 def _digits(raw: bytes) -> "int | None":
