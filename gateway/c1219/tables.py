@@ -1,5 +1,7 @@
 """The meter's tables, decoded with its own dimensions, which are read once and dropped when they move."""
 
+import struct
+
 from .._compat import MICROPYTHON, TYPE_CHECKING, const
 from ..errors import Refused, TableError
 from .layout import Layout
@@ -25,6 +27,9 @@ _V1_20 = const(0x1280)
 _V2_00 = const(0x2000)
 _V3_50 = const(0x3640)
 _TRIES = const(3)
+# What is kept before a traced answer: table, bytes, offset.
+_TRACE = "<HHI"
+_TRACE_BYTES = const(8)
 
 
 class Tables:
@@ -32,11 +37,8 @@ class Tables:
 
     Dimensions are read when the first table asks for them. They hold for one interface version
     (IDT, ET04.116), so work that uses them runs inside `steady`. `memo` keeps what readers derive from
-    the dimensions and is dropped with them. `crowded`: what is being read takes so much memory that a board
-    has none for another reader beside it.
+    the dimensions and is dropped with them.
     """
-
-    crowded = False
 
     def __init__(self, meter: "Meter") -> None:
         self.meter = meter
@@ -46,6 +48,8 @@ class Tables:
         self._known = False
         self._resyncs: int | None = None
         self._generation = 0
+        self._traced: bytearray | None = None
+        self._at = 0
 
     def forget(self) -> None:
         """Drop dimensions and all that was derived from them."""
@@ -81,12 +85,39 @@ class Tables:
 
     async def part(self, layout: "Layout", offset: int, count: int) -> bytes:
         """These bytes of a table as they are, for tables that no layout can hold whole."""
+        traced = self._traced
+        head = b""
+        if traced is not None:
+            head = struct.pack(_TRACE, layout.table, count, offset)
+            at = self._at
+            while at < len(traced):
+                begin = at + _TRACE_BYTES
+                at = begin + struct.unpack_from(_TRACE, traced, at)[1]
+                if traced[begin - _TRACE_BYTES : begin] == head:
+                    self._at = at
+                    return bytes(traced[begin:at])
         part = await self.meter.read(layout.table, offset, count)
         if len(part) != count:
             raise TableError(
                 "%s: asked for %d bytes at %d, the meter gave %d" % (layout.name, count, offset, len(part))
             )
+        if traced is not None and self._at == len(traced):
+            traced += head + part
+            self._at = len(traced)
         return part
+
+    async def trace(self, work: "Callable[[Tables], Awaitable[Any]]") -> "Any":
+        """What `work` gives, which asks the same each time: answers are kept, and the next time the meter is
+        only asked what it has not answered. Until `untrace`."""
+        self._traced = self.memo.setdefault("traced", bytearray())
+        self._at = 0
+        try:
+            return await work(self)
+        finally:
+            self._traced = None
+
+    def untrace(self) -> None:
+        self.memo.pop("traced", None)
 
     async def gather(self, layout: "Layout", what: int, offset: int, count: int) -> bytearray:
         """As `part`, of much data that does not change while it is `what` (a sequence number) that stands

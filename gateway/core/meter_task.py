@@ -2,7 +2,8 @@
 
 What is urgent overtakes what is being read at its next message: alarms first, then alerts and what somebody
 asks for, then present values. It runs in between, on the same tables, so a reader finds at each message what
-it would find if its own message had taken longer.
+it would find if its own message had taken longer. A board has room for one reader at a time: there only what
+the meter or a person asks for runs in between.
 """
 
 import asyncio
@@ -40,6 +41,10 @@ _WORTH_RELEASING_MS = const(1000)
 _MAX_REQUESTS = const(8)
 
 
+class _Overtaken(Exception):
+    """What is being read makes room for alarms."""
+
+
 class MeterTask(Collector):
     """A supervised worker; one for each meter, for as long as the gateway runs. See Collector, too.
 
@@ -61,6 +66,7 @@ class MeterTask(Collector):
         self._requests: list[Request] = []
         self._running: list[tuple[int, int]] = []  # priority and kind, what overtakes last
         self._tables: Tables | None = None
+        self._given_up = -1  # the kind that made room for alarms
 
     async def run(self, worker: "Worker") -> None:
         """One connection after the other; what ends one is raised, for the supervisor to wait it out."""
@@ -274,10 +280,16 @@ class MeterTask(Collector):
     async def _let_overtake(self) -> None:
         """Before each message of what is being read: what is more urgent goes ahead, each kind once, so that
         what they overtake gets on however slow the line is."""
-        if MICROPYTHON and (len(self._running) > 1 or self._tables is None or self._tables.crowded):
-            return  # a board has no room for a third reader, nor for a second one beside this
-        below = self._running[-1][0]
+        below, kind = self._running[-1]
         above = 0
+        if MICROPYTHON:
+            # A board has no room for a second reader, so present values wait until this one is done.
+            assert self._tables is not None
+            if len(self._running) > 1 or below <= schedule.ASKED:
+                return
+            below = min(below, schedule.ASKED + 1)
+            if "seen" not in self._tables.memo or kind in (self._given_up, model.MBUS):
+                above = schedule.ASKED - 1  # devices are asked with writes, which are not given up halfway
         while True:
             work = self._urgent(above, below)
             if work is None:
@@ -290,6 +302,8 @@ class MeterTask(Collector):
         """What of the priorities between these may overtake, the most urgent first."""
         now = clock.utc_ms()
         job = self.scheduler.take_urgent(now, above, min(below, schedule.ASKED))
+        if job is not None and MICROPYTHON:
+            return job.priority, job.kind, self._glance, job
         if job is None:
             if above < schedule.ASKED < below:
                 asked = self._asked(self.bucket.spare_in_ms())
@@ -331,6 +345,23 @@ class MeterTask(Collector):
         except (LinkError, NoAnswer):
             self.scheduler.give_back(job)
             raise
+        except _Overtaken:
+            self._given_up = job.kind  # the next time it gets on
+            self.scheduler.give_back(job)
+            job.more_ms = 0
+        else:
+            if self._given_up == job.kind:
+                self._given_up = -1
+
+    async def _glance(self, job: "Job") -> None:
+        """At alarms, without their reader. When they changed, what is being read is given up, and is read
+        anew after them."""
+        assert self._tables is not None
+        table, seen = self._tables.memo["seen"]
+        if await self._tables.meter.read(table, 0, len(seen)) != seen:
+            self.scheduler.give_back(job)
+            raise _Overtaken
+        self.has_read(job.kind, ())
 
     async def _serve_alert(self, tables: "Tables") -> None:
         assert self._watch is not None

@@ -3,6 +3,7 @@
 import asyncio
 
 from gateway import clock
+from gateway._compat import MICROPYTHON
 from gateway.c1219.readers.common import Step
 from gateway.core import cursors
 from gateway.errors import LinkError, Refused
@@ -22,15 +23,21 @@ class Slow(Log):
 
 
 class Quick(Log):
-    """Notes when it is read."""
+    """Notes when it is read, and when it reads something new."""
 
     def __init__(self, kind):
         Log.__init__(self, kind, [])
         self.at = []
+        self.told = []
+        self._seen = bytes(4)
 
     async def read(self, tables, cursor):
         self.at.append(clock.utc_ms())
-        await tables.meter.read(1, 0, 4)
+        data = await tables.meter.read(3, 0, 4)
+        tables.memo["seen"] = 3, data
+        if data != self._seen:
+            self._seen = data
+            self.told.append(clock.utc_ms())
         await clock.sleep_ms(100)
         return Step([], b"0")
 
@@ -40,21 +47,40 @@ class TestOvertaking(CursorBench):
         CursorBench.setUp(self)
         self.logs[model.LOAD_PROFILE] = Slow(model.LOAD_PROFILE, backlog(40))
         self.logs[model.ALARM] = Quick(model.ALARM)
+        self.line.tables[3] = bytes(4)
 
     def test_alarms_and_present_values_go_ahead_at_the_next_message(self):
+        changed = []
+
         async def script(worker):
-            await self.clock.advance(3 * MINUTE)
+            for n in range(1, 6):
+                await self.clock.advance(70 * SECOND + 700 * n)
+                self.line.tables[3] = bytes((n, 0, 0, 0))
+                changed.append(self.clock.utc)
+            await self.clock.advance(5 * SECOND)
 
         self.run_bench(script, intervals_ms=self.only(model.LOAD_PROFILE, model.ALARM, model.PRESENT))
-        at = self.logs[model.ALARM].at
-        gaps = [at[n] - at[n - 1] for n in range(1, len(at))]
-        self.assertTrue(max(gaps) <= 4500, gaps)
+        told = self.logs[model.ALARM].told
+        late = [min([at for at in told if at >= since]) - since for since in changed]
+        self.assertTrue(max(late) <= 4500, late)
         present = [one.items[0].time.seconds for one in self.frames() if one.kind == model.PRESENT]
         gaps = [present[n] - present[n - 1] for n in range(1, len(present))]
-        self.assertTrue(max(gaps) <= 12, max(gaps))
+        # A board has room for one reader: there they come when the step is done.
+        self.assertTrue(max(gaps) <= (45 if MICROPYTHON else 12), max(gaps))
         steps = len(self.logs[model.LOAD_PROFILE].asked)
         self.assertTrue(steps >= 4, steps)
-        self.assertEqual([job.missed for job in self.task.scheduler.jobs], [0, 0, 0])
+        self.assertEqual(self.task.scheduler.jobs[0].missed, 0)
+
+    def test_alarms_that_never_rest_do_not_stop_what_is_read(self):
+        def fails(table, *_):
+            self.line.tables[3] = bytes((len(self.line.reads) & 255, 0, 0, 0))
+
+        async def script(worker):
+            self.line.fails = fails
+            await self.clock.advance(10 * MINUTE)
+
+        self.run_bench(script, intervals_ms=self.only(model.LOAD_PROFILE, model.ALARM))
+        self.assertTrue(len(self.times(model.LOAD_PROFILE)) >= 8)
 
     def test_what_takes_all_of_the_line_does_not_stop_what_it_overtakes(self):
         async def hog(tables, cursor):

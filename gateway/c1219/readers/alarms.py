@@ -115,6 +115,7 @@ async def _status(tables: "Tables") -> "bytes | None":
                 raise
             continue
         memo["alarms"] = size
+        memo["seen"] = BT03.table, data
         return bytes((data[0] & _NOT_METERING,)) + data[1:]
     memo["alarms"] = 0
     return None

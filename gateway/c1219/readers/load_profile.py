@@ -70,6 +70,8 @@ async def read(tables: "Tables", cursor: "bytes | None") -> Step:
     step = _rest(tables, cursor)
     if step is None:
         step = await tables.steady(lambda: _read(tables, cursor))
+    if not step.more:
+        tables.untrace()
     return step
 
 
@@ -102,7 +104,7 @@ async def _read(tables: "Tables", cursor: "bytes | None") -> Step:
         try:
             step = await _attempt(tables, profile, cursor)
         except (Refused, TableError):
-            memo.pop("load_profile", None)
+            _drop(tables)
             raise
         if step is not None:
             return step
@@ -112,14 +114,20 @@ async def _read(tables: "Tables", cursor: "bytes | None") -> Step:
 async def _load(tables: "Tables") -> "Profile":
     from .profile_loading import load
 
-    tables.crowded = True
     try:
-        return await load(tables)
+        # There, what was derived is forgotten after each step.
+        profile: Profile = await (tables.trace(load) if MICROPYTHON else load(tables))
+        return profile
     finally:
-        tables.crowded = False
         # A board has no room for it beside what is read then.
         forget("gateway.c1219.readers", "profile_loading")
         forget("gateway.c1219.readers", "profile_changes")
+
+
+def _drop(tables: "Tables") -> None:
+    """It is not configured so any more."""
+    tables.memo.pop("load_profile", None)
+    tables.untrace()
 
 
 async def _attempt(tables: "Tables", profile: "Profile", cursor: "bytes | None") -> "Step | None":
@@ -153,7 +161,7 @@ async def _attempt(tables: "Tables", profile: "Profile", cursor: "bytes | None")
                 marks[each.number] = part.mark
             except (Refused, TableError) as error:
                 if not each.is_still(await entry_of(tables, profile, each)):
-                    tables.memo.pop("load_profile", None)
+                    _drop(tables)
                     return None
                 trouble = error
                 continue
@@ -255,7 +263,7 @@ class _Part:
         entry = await entry_of(self._tables, self._profile, each)
         states = await states_of(self._tables, self._profile)
         if not each.is_still(entry):
-            self._tables.memo.pop("load_profile", None)
+            _drop(self._tables)
             return False
         after = states[each.number]
         each.check(after)
