@@ -81,11 +81,21 @@ def packed(fields: "Fields") -> bytes:
 
 
 class _Field:
-    """The field that begins at `at`. `name`: where its name stands; `end`: where the next begins; `inner`:
-    where the fields of a record or the bit fields begin. `count` elements of `each` bytes; 0 when it is not
-    there."""
+    """One field after the other, of `fields`: the one that was `read` last. `name`: where its name stands;
+    `end`: where the next begins; `inner`: where the fields of a record or the bit fields begin. `count`
+    elements of `each` bytes; 0 when it is not there.
 
-    def __init__(self, fields: bytes, at: int, dims: "Dimensions") -> None:
+    One object for all fields: on a board an object for each would be most of what a table's reading costs.
+    """
+
+    def __init__(self, fields: bytes, dims: "Dimensions") -> None:
+        self._fields = fields
+        self._dims = dims
+
+    def read(self, at: int) -> None:
+        """The field that begins at `at`."""
+        fields = self._fields
+        dims = self._dims
         self.kind = fields[at]
         flags = fields[at + 1]
         self.name = at + 2
@@ -135,15 +145,22 @@ def _text(fields: bytes, at: int) -> str:
     return fields[at + 1 : at + 1 + fields[at]].decode()
 
 
-def _is_named(fields: bytes, at: int, names: "Sequence[str]") -> bool:
-    return fields[at] > 0 and (not names or _text(fields, at) in names)
+def _is_named(fields: bytes, at: int, names: "Sequence[bytes]") -> bool:
+    """`names`: as they stand there; none: any."""
+    if not names:
+        return fields[at] > 0
+    for name in names:  # noqa: SIM110 - a generator would be an object for each field
+        if fields.startswith(name, at):
+            return True
+    return False
 
 
 def _size(fields: bytes, at: int, end: int, dims: "Dimensions") -> int:
     """Bytes of the fields; TableError when the dimensions make it more than any table can be."""
     total = 0
+    field = _Field(fields, dims)
     while at < end:
-        field = _Field(fields, at, dims)
+        field.read(at)
         total += field.count * field.each
         if total > _MAX_SIZE:
             raise TableError(
@@ -173,12 +190,13 @@ def _decode(
     end: int,
     data: "bytes | memoryview",
     dims: "Dimensions",
-    names: "Sequence[str]",
+    names: "Sequence[bytes]",
 ) -> "Table":
     values: Table = {}
     at = 0
+    field = _Field(fields, dims)
     while here < end:
-        field = _Field(fields, here, dims)
+        field.read(here)
         here = field.end
         each = field.each
         behind = at + field.count * each
@@ -234,7 +252,8 @@ class Layout:
         needed = self.size(dims)
         if len(data) < needed:
             raise TableError("%s has %d bytes, its dimensions ask for %d" % (self.name, len(data), needed))
-        return _decode(self.fields, 0, len(self.fields), memoryview(data), dims, names)
+        wanted = [_string(name) for name in names]
+        return _decode(self.fields, 0, len(self.fields), memoryview(data), dims, wanted)
 
     def reads(
         self, dims: "Dimensions", limit: int, names: "Sequence[str]" = (), gap: int = 0
@@ -248,7 +267,8 @@ class Layout:
         plan: list[tuple[int, int]] = []
         start = end = -1
         self.size(dims)
-        for offset, count in _pieces(self.fields, 0, len(self.fields), dims, 0, limit, names):
+        wanted = [_string(name) for name in names]
+        for offset, count in _pieces(self.fields, 0, len(self.fields), dims, 0, limit, wanted):
             if start >= 0 and offset - end <= gap and (not limit or offset + count - start <= limit):
                 end = offset + count
                 continue
@@ -261,11 +281,12 @@ class Layout:
 
 
 def _pieces(
-    fields: bytes, here: int, end: int, dims: "Dimensions", at: int, limit: int, names: "Sequence[str]"
+    fields: bytes, here: int, end: int, dims: "Dimensions", at: int, limit: int, names: "Sequence[bytes]"
 ) -> "Iterator[tuple[int, int]]":
     """(offset, count) of what must not be torn: records that fit `limit`, else what they are made of."""
+    field = _Field(fields, dims)
     while here < end:
-        field = _Field(fields, here, dims)
+        field.read(here)
         here = field.end
         count, each = field.count, field.each
         if not _is_named(fields, field.name, names):
