@@ -41,11 +41,11 @@ class Digest:
         place = self._place
         for byte in data:
             cell = 7 - (place & 7)
-            turned = ~(cells[cell] + cell) & 0xFF
-            if bits[place]:
-                last = last + byte + (turned << 1) + (turned >> 7) & 0xFF
-            else:
-                last = last + byte - (turned >> 1) - (turned << 7) & 0xFF
+            x = cells[cell] + cell & 0xFF
+            last += byte
+            # Appendix A turns the complement of x by one bit, to the left to add it or to the right to take
+            # it away; modulo 256 that is this.
+            last = (last - 1 - (x << 1) - (x >> 7) if bits[place] else last + 1 + (x >> 1) + (x << 7)) & 0xFF
             cells[cell] = last
             place += 1
             if place == _ROUND:
@@ -56,7 +56,18 @@ class Digest:
     def final(self) -> bytes:
         """The digest of all that came: zeros fill up the round that was begun. Ends this object."""
         if self._place:
-            self.update(bytes(_ROUND - self._place))
+            # As `update` does it: nearly all that is hashed are these zeros, and a board feels it.
+            bits = self._bits
+            cells = self._cells
+            last = self._last
+            for place in range(self._place, _ROUND):
+                cell = ~place & 7
+                x = cells[cell] + cell & 0xFF
+                cells[cell] = last = (
+                    last - 1 - (x << 1) - (x >> 7) if bits[place] else last + 1 + (x >> 1) + (x << 7)
+                ) & 0xFF
+            self._last = last
+            self._place = 0
         return bytes(self._cells)
 
     def proves(self, received: bytes) -> bool:
