@@ -177,8 +177,9 @@ class Pump:
         give_up_at = clock.monotonic_ms() + self._patience_ms
         while self._machine.unfinished and not self._gone:
             self._arrived.clear()
-            await self._wait(min(self._last_byte_at + self._gap_ms, give_up_at))
-            if not self._arrived.is_set():
+            until = min(self._last_byte_at + self._gap_ms, give_up_at)
+            await self._wait(until)
+            if not self._arrived.is_set() and until == min(self._last_byte_at + self._gap_ms, give_up_at):
                 self._machine.pause()
 
     async def _send(self) -> None:
@@ -213,12 +214,17 @@ class Pump:
             if self._pending:
                 return self._pending.pop(0)
             self._check()
-            until = self._last_byte_at + self._gap_ms if self._machine.unfinished else self._answer_by
-            await self._wait(min(until, self._give_up_at))
-            if not self._arrived.is_set():
+            until = self._until()
+            await self._wait(until)
+            if not self._arrived.is_set() and until == self._until():
                 event = self._machine.silence()
                 if event is not None:
                     return event
+
+    def _until(self) -> int:
+        """When time is over, unless something arrives."""
+        until = self._last_byte_at + self._gap_ms if self._machine.unfinished else self._answer_by
+        return min(until, self._give_up_at)
 
     async def _wait(self, until: int) -> None:
         """Until something arrives or time is over."""
@@ -241,12 +247,16 @@ class Pump:
                 if self._idle and now - self._last_byte_at > self._gap_ms:
                     self._machine.pause()
                 self._last_byte_at = now
+                unfinished = self._machine.unfinished
                 for event in self._machine.receive(data):
                     if event[0] == events.ALERT:
                         self._on_alert()
                     else:
                         self._pending.append(event)
-                self._arrived.set()
+                # What goes on with a frame wakes nobody: its bytes come in many pieces, and each would cost a
+                # board as much as the frame.
+                if self._pending or self._machine.unfinished != unfinished:
+                    self._arrived.set()
         except Exception as error:
             self._lose(str(error) if isinstance(error, LinkError) else "reading it failed: %r" % error)
 
