@@ -133,7 +133,7 @@ def load(path: str = PATH) -> "dict[str, Any]":
     """What stands in the file, unchecked. Raises ConfigurationError."""
     try:
         with open(path) as file:
-            given = json.load(file)
+            given = json.loads(file.read())  # json.load reads it byte by byte
     except OSError as error:
         raise ConfigurationError("%s: can't be read: %s" % (path, error)) from None
     except ValueError:
