@@ -21,6 +21,7 @@ from .notify import Notifier
 from .service import assemble
 from .signals import ending, reloading
 from .status import WholeStatus
+from .threads import Threads
 from .watchdog import Watchdog
 
 
@@ -29,6 +30,7 @@ async def run(path: Path, recordings: Path | None = None) -> None:
 
     `recordings`: a directory; each meter's link traffic is recorded there, in a new file for each start.
     """
+    asyncio.get_running_loop().set_default_executor(Threads())
     notifier = Notifier()
     settings: config.Configuration | None = config.load(path)
     old: config.Configuration | None = None
