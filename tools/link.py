@@ -328,6 +328,7 @@ class Linked:
                 for each in sorted(part.defined):
                     if (
                         (name, each) in self._asked
+                        or name in self._starters
                         or each in self._fixed
                         or each.startswith("__")
                         or self._is_exception(name, each)

@@ -24,6 +24,9 @@ def begin():
     from application import run
 
     run("started")
+
+def helped():
+    return 1
 """
 APPLICATION = """\
 import json
@@ -162,11 +165,12 @@ class Row:
 """
 LATE = """\
 import time as clock
+from starter import helped
 from app.readers.third import value as third
 from app.work import Worker
 
 def late(kind):
-    value, sys, time = third(), [3], 4
+    value, sys, time = third(), [3], 3 + helped()
     return issubclass(kind, Worker), value, sys, time + 0 * clock.time()
 """
 SAMPLE = {
@@ -236,6 +240,7 @@ def test_what_is_loaded_for_good_is_one_module_and_what_is_forgotten_is_none_of_
     assert {of[name] for name in ("app.clock", "app.errors", "app.sizes", "app.work")} == {"application"}
     assert of["app.readers.second"] == of["app.readers.first"] == "readers_first"
     assert of["late"] == "late" and of["starter"] == "starter"
+    assert "def helped(" in program.texts["starter"]
     names = re.findall(r"^(?:def|class) (\w+)", program.texts["application"], re.MULTILINE)
     assert sorted(name for name in names if not re.fullmatch(r"g\d+", name)) == ["Failure", "Strange", "run"]
     assert {"app", "app.readers"}.isdisjoint(program.texts)
