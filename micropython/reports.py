@@ -2,6 +2,7 @@
 
 import gc
 import json
+import sys
 
 from gateway import clock
 from gateway._compat import TYPE_CHECKING
@@ -40,4 +41,5 @@ def _report(application: "Application") -> None:
         "heapFree": gc.mem_free(),  # type: ignore[attr-defined]
     }
     said.update(application.status())
-    print(json.dumps(said))
+    json.dump(said, sys.stdout)  # as a text it would take kilobytes in a piece
+    print()

@@ -5,11 +5,15 @@ its remainder are decided by probabilities that learn, all other bits are put as
 are those of a zero, in 4096ths, and learn the faster the fewer decisions they have seen.
 """
 
+from array import array
+
 from .._compat import TYPE_CHECKING, bit_length, const
 from ..errors import FrameError
 
 if TYPE_CHECKING:
     from .bits import BitReader, BitWriter
+
+    Mark = tuple[tuple[int, int, int, int, int], array[int], bytes]
 
 CONTEXTS = const(132)
 _ALL = const(0xFFFFFFF)  # 28 bits
@@ -19,7 +23,9 @@ _LOW = const(0xFFFFF)
 
 class _Model:
     def __init__(self) -> None:
-        self.chances = [2048] * CONTEXTS
+        self.chances = array("H", bytes(2 * CONTEXTS))
+        for context in range(CONTEXTS):
+            self.chances[context] = 2048
         self.seen = bytearray(CONTEXTS)
 
     def learn(self, context: int, bit: int) -> None:
@@ -80,11 +86,11 @@ class RangeEncoder(_Model):
         self._full = 0
         self._byte = top & 0xFF
 
-    def mark(self) -> "tuple[tuple[int, int, int, int, int], list[int], bytes]":
+    def mark(self) -> "Mark":
         state = (len(self.out), self._low, self._range, self._byte, self._full)
-        return state, list(self.chances), bytes(self.seen)
+        return state, self.chances[:], bytes(self.seen)
 
-    def back(self, mark: "tuple[tuple[int, int, int, int, int], list[int], bytes]") -> None:
+    def back(self, mark: "Mark") -> None:
         state, self.chances, seen = mark
         length, self._low, self._range, self._byte, self._full = state
         self.out = self.out[:length]
