@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.brokers import free_port, wait_for_port
+from tests.cloud_toml import cloud_toml
 from tests.interpreter import ROOT, micropython, mpy_cross
 from tests.patience import PATIENCE_S
 
@@ -95,7 +96,6 @@ def lay_out(settings: Path) -> tuple[Path, dict[str, str]]:
     shutil.copy(ROOT / "micropython/boards/dabbler.json", root / "config/profile.json")
     (root / "config/board.json").write_text(json.dumps(given))
     return root, {
-        "MICROPYPATH": str(ROOT / "tests/board_hardware"),
         "OSGP_BOARD": str(hardware),
         "OSGP_UART": line,
     }
@@ -135,12 +135,7 @@ def secret(file: Path, text: str) -> Path:
 async def cloud(directory: Path) -> AsyncIterator[int]:
     """omdp-cloud with its embedded broker and SQLite; gives the broker's port."""
     port = free_port()
-    file = directory / "cloud.toml"
-    file.write_text(
-        f"[engine]\nport = {port}\nstore = {json.dumps(str(directory / 'nats'))}\n"
-        f"[database]\nurl = {json.dumps('sqlite:///' + str(directory / 'readings.db'))}\n"
-        f"[custody]\ncredential_file = {json.dumps(str(directory / 'credential'))}\n"
-    )
+    file = cloud_toml(directory, port, "credential")
     async with process(sys.executable, "-m", "omdp_cloud.cli", "serve", "-c", str(file)) as child:
         assert child.stdout
         async with asyncio.timeout(PATIENCE_S):
@@ -191,7 +186,7 @@ async def run_with(application: Application, directory: Path, settings: object) 
     file = directory / "board.json"
     file.write_text(json.dumps(settings))
     root, environment = lay_out(file)
-    check = _CHECK % (environment["MICROPYPATH"], str(application.directory))
+    check = _CHECK % (str(ROOT / "tests/board_hardware"), str(application.directory))
     (root / "check.py").write_text(check)
     async with process(micropython(), "check.py", cwd=root, environment=environment) as board:
         _, errors = await asyncio.wait_for(board.communicate(), PATIENCE_S)

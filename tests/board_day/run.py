@@ -31,6 +31,7 @@ from tests.board import CREDENTIAL, board_settings, build, lay_out, process, sec
 from tests.board_day.judge import Day, Samples
 from tests.brokers import NatsServer, wait_for_port
 from tests.certificates import Authority
+from tests.cloud_toml import cloud_toml
 from tests.interpreter import ROOT
 from tests.mep_fakes import KEY
 
@@ -87,13 +88,7 @@ class Stage:
         )
 
     def cloud(self, broker: NatsServer) -> tuple[str, ...]:
-        file = self.directory / "cloud.toml"
-        file.write_text(
-            f'[broker]\nurl = "mqtts://localhost:{broker.port}"\n'
-            f"ca_file = {json.dumps(str(self.directory / 'ca.pem'))}\n"
-            f"[database]\nurl = {json.dumps('sqlite:///' + str(self.directory / 'readings.db'))}\n"
-            f"[custody]\ncredential_file = {json.dumps(str(self.directory / 'credential'))}\n"
-        )
+        file = cloud_toml(self.directory, f"mqtts://localhost:{broker.port}", "credential")
         return sys.executable, "-m", "omdp_cloud.cli", "serve", "-c", str(file)
 
     def board(self, image: Path, broker: NatsServer) -> tuple[tuple[str, ...], Path, dict[str, str]]:

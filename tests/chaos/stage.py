@@ -17,6 +17,7 @@ import pytest
 
 from tests import mosquitto
 from tests.brokers import NatsServer, free_port
+from tests.cloud_toml import cloud_toml
 from tests.mosquitto import Mosquitto
 
 from .life import of_meter
@@ -71,16 +72,6 @@ events = "15min"
 clock = "3h"
 mbus = "1h"
 self_reads = "6h"
-"""
-_CLOUD = """\
-[broker]
-url = "mqtt://127.0.0.1:{broker}"
-
-[database]
-url = "sqlite:///{directory}/readings.db"
-
-[custody]
-credential_file = "{directory}/credential"
 """
 
 
@@ -227,8 +218,7 @@ class Cloud(Process):
         self.database = directory / "readings.db"
         self.looked_at = asyncio.Lock()  # the database, whose file is then not to be replaced
         self._world = stage.world
-        file = directory / "cloud.toml"
-        file.write_text(_CLOUD.format(broker=broker, directory=directory))
+        file = cloud_toml(directory, f"mqtt://127.0.0.1:{broker}", "credential")
         command = [sys.executable, "-m", "tests.chaos.hurried", "cloud", str(stage.world.pace)]
         super().__init__("cloud", [*command, "serve", "-c", str(file)], directory / "cloud.log")
 

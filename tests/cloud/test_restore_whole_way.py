@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gateway.transmission.model import EVENT, LOAD_PROFILE, PRESENT, REGISTERS
 from tests.brokers import free_port
+from tests.cloud_toml import cloud_toml
 from tests.patience import PATIENCE_S
 from tests.processes import Program
 
@@ -27,15 +28,6 @@ security = "rc4"
 [meter.schedule]
 registers = "1min"
 events = "1min"
-"""
-CLOUD = """\
-[engine]
-port = {port}
-store = "{directory}/nats"
-[database]
-url = "sqlite:///{directory}/readings.db"
-[custody]
-credential_file = "{directory}/secret"
 """
 KINDS = (LOAD_PROFILE, EVENT, REGISTERS, PRESENT)
 SCALE = 60
@@ -83,7 +75,7 @@ def test_what_a_restore_took_away_comes_back_by_itself(tmp_path: Path):
     def now() -> float:
         return began + SCALE * (time.time() - began)
 
-    (tmp_path / "cloud.toml").write_text(CLOUD.format(port=port, directory=tmp_path))
+    configuration = cloud_toml(tmp_path, port)
     with ExitStack() as stack:
 
         def start(*arguments: object) -> Program:
@@ -92,7 +84,7 @@ def test_what_a_restore_took_away_comes_back_by_itself(tmp_path: Path):
         meter = start(
             *("gateway.host.cli", "simulate", "--key-file", secret, "--baud", "fast", "--history", "3")
         )
-        cloud = start("omdp_cloud.cli", "serve", "-c", tmp_path / "cloud.toml")
+        cloud = start("omdp_cloud.cli", "serve", "-c", configuration)
         address = meter.expect("listening on (.*)")[1]
         (tmp_path / "gateway.toml").write_text(GATEWAY.format(port=port, directory=tmp_path, meter=address))
         gateway = start("gateway.host.cli", "run", "-c", tmp_path / "gateway.toml")

@@ -20,6 +20,7 @@ from gateway.transmission import topics
 from omdp_cloud.errors import StorageError
 from omdp_cloud.storage import Storage
 from tests.brokers import NatsServer
+from tests.cloud_toml import cloud_toml
 from tests.patience import PATIENCE_S
 from tests.processes import Program
 from tests.senders import TestSender, sending
@@ -27,14 +28,6 @@ from tests.senders import TestSender, sending
 # How often the cloud is killed; more of it is asked for.
 KILLS = int(os.environ.get("OSGP_CLOUD_KILLS", "1"))
 CREDENTIAL = b"0123456789abcdef0123456789abcdef"
-CONFIGURATION = """\
-[broker]
-url = "{url}"
-[database]
-url = "sqlite:///{database}"
-[custody]
-credential_file = "{directory}/secret"
-"""
 JSON = (
     '{"readingTime": "2023-11-22T12:00:%02dZ", "meterIndividual": {"meterIndividualId": "%s"}, '
     '"propertyValues": [{"numericalValue": 1, '
@@ -51,10 +44,7 @@ class Cloud:
         (directory / "secret").write_bytes(CREDENTIAL)
         (directory / "secret").chmod(0o600)
         self.broker = NatsServer(directory / "broker").start()
-        self.configuration = directory / "cloud.toml"
-        self.configuration.write_text(
-            CONFIGURATION.format(url=self.broker.url, database=self.database, directory=directory)
-        )
+        self.configuration = cloud_toml(directory, self.broker.url)
         self.program: Program
 
     def start(self) -> None:

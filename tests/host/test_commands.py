@@ -16,6 +16,7 @@ from gateway.transmission import ids, model
 from omdp_cloud.command_line import run
 from omdp_cloud.config import load
 from tests.brokers import free_port, wait_for_port
+from tests.cloud_toml import cloud_toml
 from tests.patience import PATIENCE_S
 from tests.processes import Program
 
@@ -39,18 +40,6 @@ key_file = "secret"
 present = "1min"
 """
 
-CLOUD = """\
-[engine]
-port = {port}
-store = "{directory}/nats"
-[database]
-url = "sqlite:///{directory}/readings.db"
-[custody]
-credential_file = "{directory}/secret"
-[commands]
-credential_file = "{directory}/{owner}"
-"""
-
 
 class House:
     """A meter, its gateway and the cloud as processes."""
@@ -62,7 +51,8 @@ class House:
             (directory / name).chmod(0o600)
         port = free_port()
         for name in ("owner", "stranger"):
-            (directory / f"{name}.toml").write_text(CLOUD.format(port=port, directory=directory, owner=name))
+            commands = f'[commands]\ncredential_file = "{directory}/{name}"\n'
+            cloud_toml(directory, port, name=f"{name}.toml", more=commands)
         meter = stack.enter_context(
             Program(
                 *("gateway.host.cli", "simulate", "--serial", "1111", "--baud", "fast"),

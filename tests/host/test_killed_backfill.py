@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from tests.brokers import free_port
-from tests.host.test_whole_way import CLOUD
+from tests.cloud_toml import cloud_toml
 from tests.patience import PATIENCE_S
 from tests.processes import Program
 
@@ -54,7 +54,6 @@ def test_nothing_is_missing_or_doubled(tmp_path: Path):
     (tmp_path / "secret").write_text("0123456789abcdef0123456789abcdef")
     (tmp_path / "secret").chmod(0o600)
     port = free_port()
-    (tmp_path / "cloud.toml").write_text(CLOUD.format(port=port, directory=tmp_path))
     database = tmp_path / "readings.db"
     with ExitStack() as stack:
         meter = stack.enter_context(
@@ -67,9 +66,8 @@ def test_nothing_is_missing_or_doubled(tmp_path: Path):
         file = tmp_path / "gateway.toml"
         address = meter.expect("listening on (.*)")[1]
         file.write_text(CONFIGURATION.format(port=port, directory=tmp_path, meter=address))
-        cloud = stack.enter_context(
-            Program("omdp_cloud.cli", "serve", "-c", tmp_path / "cloud.toml", environment=FAST)
-        )
+        configuration = cloud_toml(tmp_path, port)
+        cloud = stack.enter_context(Program("omdp_cloud.cli", "serve", "-c", configuration, environment=FAST))
         whole = DAYS * 86400 // INTERVAL_S
         for kill in range(KILLS):
             with Program("gateway.host.cli", "run", "-c", file, environment=FAST) as gateway:

@@ -22,6 +22,7 @@ from gateway.host.mqtt import MqttBroker
 from gateway.transmission import frames, model, topics
 from gateway.transmission.custody import hop_key
 from tests.brokers import NatsServer, free_port
+from tests.cloud_toml import cloud_toml
 from tests.patience import PATIENCE_S
 from tests.processes import Program
 
@@ -51,16 +52,6 @@ meters = ["{meters[0]}"]
 [[local.adapter]]
 name = "attic"
 credential_file = "attic.secret"
-"""
-
-CLOUD = """\
-[engine]
-port = {port}
-store = "{directory}/nats"
-[database]
-url = "sqlite:///{directory}/readings.db"
-[custody]
-credential_file = "{directory}/cloud.secret"
 """
 
 ROWS = """
@@ -161,7 +152,7 @@ async def test_nothing_is_missing_or_doubled_whatever_happens_to_the_concentrato
 ):
     port = free_port()
     meters = [str(uuid.UUID(bytes=meter)) for meter in METERS]
-    (directory / "cloud.toml").write_text(CLOUD.format(port=port, directory=directory))
+    configuration = cloud_toml(directory, port, "cloud.secret")
     file = directory / "gateway.toml"
     file.write_text(CONFIGURATION.format(cloud=port, local=local.port, directory=directory, meters=meters))
     state, earlier = directory / "state" / "outbox", directory / "earlier"
@@ -182,7 +173,7 @@ async def test_nothing_is_missing_or_doubled_whatever_happens_to_the_concentrato
     async def settled(*programs: Program) -> None:
         await until(lambda: all(adapter.has_receipts() for adapter in adapters), *programs)
 
-    with Program("omdp_cloud.cli", "serve", "-c", directory / "cloud.toml") as cloud:
+    with Program("omdp_cloud.cli", "serve", "-c", configuration) as cloud:
         async with at_work(*adapters, revoked, meddling):
             append(20)
             with concentrator() as first:

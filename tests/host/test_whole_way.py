@@ -12,6 +12,7 @@ import pytest
 
 from gateway.transmission import ids
 from tests.brokers import free_port
+from tests.cloud_toml import cloud_toml
 from tests.patience import PATIENCE_S
 from tests.processes import Program
 
@@ -43,16 +44,6 @@ port = "{alarming}"
 key_file = "secret"
 """
 
-CLOUD = """\
-[engine]
-port = {port}
-store = "{directory}/nats"
-[database]
-url = "sqlite:///{directory}/readings.db"
-[custody]
-credential_file = "{directory}/secret"
-"""
-
 VALUES = """
 SELECT d.property_id, v.mantissa, v.exponent, v.unit
 FROM property_value AS v
@@ -80,9 +71,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory):
     extreme = {"BT23": struct.pack("<55i", *registers).hex(), "BT28": struct.pack("<55i", *present).hex()}
     (directory / "extreme.json").write_text(json.dumps(extreme))
     port = free_port()
-    (directory / "cloud.toml").write_text(CLOUD.format(port=port, directory=directory))
     with ExitStack() as stack:
-        cloud = stack.enter_context(Program("omdp_cloud.cli", "serve", "-c", directory / "cloud.toml"))
+        cloud = stack.enter_context(Program("omdp_cloud.cli", "serve", "-c", cloud_toml(directory, port)))
         addresses = {
             name: simulate(stack, directory, serial, "--baud", "fast", "--tables", tables)
             for name, serial, tables in (

@@ -16,6 +16,7 @@ from gateway.transmission import model
 from tests.board import CREDENTIAL, KEY, process, secret
 from tests.brokers import NatsServer
 from tests.certificates import Authority
+from tests.cloud_toml import cloud_toml
 from tests.firmware.test_unix_port import rows
 from tests.flashed_board import StartedBoard, built, flashed_board
 from tests.patience import PATIENCE_S
@@ -69,12 +70,7 @@ class World:
     @contextlib.asynccontextmanager
     async def at_work(self, environment: dict[str, str] | None = None) -> AsyncIterator["World"]:
         """With broker and cloud."""
-        file = self.directory / "cloud.toml"
-        file.write_text(
-            f"[broker]\nurl = '{self.broker.url}'\nca_file = '{self.directory}/ca.pem'\n"
-            f"[database]\nurl = 'sqlite:///{self.database}'\n"
-            f"[custody]\ncredential_file = '{self.directory}/credential'\n"
-        )
+        file = cloud_toml(self.directory, self.broker.url, "credential")
         with self.broker:
             command = (sys.executable, "-m", "omdp_cloud.cli", "serve", "-c", str(file))
             async with process(*command, environment=environment) as child:
