@@ -79,6 +79,10 @@ class Value:
     the reading's time.
     """
 
+    # What few values have takes no memory of the others.
+    text: "str | None" = None
+    date: "Timestamp | None" = None
+
     def __init__(
         self,
         prop: "int | str",
@@ -92,8 +96,10 @@ class Value:
         self.mantissa = mantissa
         self.exponent = exponent
         self.unit = unit
-        self.text = text
-        self.date = date
+        if text is not None:
+            self.text = text
+        if date is not None:
+            self.date = date
 
 
 class Reading:

@@ -11,7 +11,9 @@ local, converted by the meter's own rules of daylight saving time. Coincidents a
 "OSGP_coincident_3.7.0_at_1.6.0".
 """
 
-from ..._compat import TYPE_CHECKING
+from array import array
+
+from ..._compat import MICROPYTHON, TYPE_CHECKING
 from ...errors import TableError
 from ...transmission.model import REGISTERS, Reading, Timestamp, Value
 from ..layouts.registers import BT22, BT23
@@ -167,23 +169,66 @@ async def local_of(tables: "Tables") -> "LocalTime | None":
     return await local_time(tables) if dims["demands"] and dims["date_time"] else None
 
 
-def values_of(table: "Table", columns: "Columns", owners: bytes, local: "LocalTime | None") -> "list[Value]":
-    """The values of decoded REGISTERS."""
-    first = "demand_resets" in table
-    # A list that grows would need twice the room in a piece.
-    values: list[Any] = [None] * (int(first) + columns.used())
-    if first:
-        values[0] = Value(prop("OBIS_0.1.0"), table["demand_resets"])
+class Values:
+    """A list of values, each made when it is asked for: of all that a board reads, registers would take the
+    most memory as objects."""
+
+    def __init__(self, first: "list[Value]", columns: "Columns") -> None:
+        self._first = first
+        self._columns = columns
+        self._places = array("H")  # of their columns
+        # A list that grows would need twice the room in a piece.
+        self._counts = [0] * columns.used()
+        self._dates: dict[int, Timestamp] = {}
+        self._others: list[Value] = []
+        self._last = -1
+        self._made: Any = None
+
+    def add(self, place: int, count: int, date: "Timestamp | None") -> None:
+        """What stands in a column."""
+        i = len(self._places)
+        self._places.append(place)
+        self._counts[i] = count
+        if date is not None:
+            self._dates[i] = date
+
+    def append(self, value: Value) -> None:
+        """Behind all columns."""
+        self._others.append(value)
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._places) + len(self._others)
+
+    def __getitem__(self, i: "Any") -> "Any":
+        if isinstance(i, slice):
+            return [self[j] for j in range(len(self))[i]]
+        if i < 0:
+            i += len(self)
+        if i < len(self._first):
+            return self._first[i]
+        i -= len(self._first)
+        count = len(self._places)
+        if i >= count:
+            return self._others[i - count]
+        if i != self._last:
+            column = self._columns[self._places[i]]
+            assert column is not None
+            self._made = Value(column[0], self._counts[i], column[1], column[2], date=self._dates.get(i))
+            self._last = i
+        return self._made
+
+
+def values_of(table: "Table", columns: "Columns", owners: bytes, local: "LocalTime | None") -> "Any":
+    """The values of decoded REGISTERS, as a list; on a board as Values."""
+    first = [Value(prop("OBIS_0.1.0"), table["demand_resets"])] if "demand_resets" in table else []
+    values = Values(first, columns)
     at = 0
-    filled = int(first)
     for block in [table["total"]] + table["tiers"]:
         for count, date in _block(block, owners, local):
-            column = columns[at]
+            if columns[at] is not None:
+                values.add(at, count, date)
             at += 1
-            if column is not None:
-                values[filled] = Value(column[0], count, column[1], column[2], date=date)
-                filled += 1
-    return values
+    return values if MICROPYTHON else [values[i] for i in range(len(values))]
 
 
 async def _read(tables: "Tables") -> Reading:
