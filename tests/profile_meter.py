@@ -260,6 +260,13 @@ class ProfileMeter(FakeMeter):
         return bytes(data)
 
     def internal(self):
+        size = (
+            131
+            if self.firmware >= 0x3640 or self.firmware < 0x2000
+            else 94
+            if self.firmware >= 0x3140
+            else 83
+        )
         data = bytearray()
         for each in self.sets:
             entry = bytearray(b"\x5a" * 131)
@@ -280,7 +287,7 @@ class ProfileMeter(FakeMeter):
                 entry[82] = each.first_segment
                 put(entry, 91, each.in_progress, 2)
                 entry[93] = 0
-            data += entry[: self.et21_size]
+            data += entry[:size]
         return bytes(data)
 
 

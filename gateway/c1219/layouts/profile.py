@@ -54,10 +54,8 @@ BT63 = Layout(
 BT64_END = Layout(64, (("end", STIME),))
 
 # One data set's element from offset 8 on, as far as firmware has it: the configuration's id came with
-# 2.10, the interval in progress with 3.10. Elements of firmware with more than one data set are 131 bytes;
-# of these the last 20 came with 3.60, after the data sets.
+# 2.10, the interval in progress with 3.10. Elements of firmware with more than one data set are 131 bytes.
 ET21_SIZE = 131
-ET21_SHORT = 111
 ET21_START = 8
 ET21 = Layout(
     2069,

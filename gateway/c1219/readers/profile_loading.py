@@ -6,7 +6,7 @@ status in BT64 holds only with end readings), what is recorded from BT62.
 
 from ..._compat import TYPE_CHECKING, const
 from ...errors import TableError
-from ..layouts.profile import BT60, BT61, BT62, ET21, ET21_SHORT, ET21_SIZE
+from ..layouts.profile import BT60, BT61, BT62
 from .profile_columns import Sources
 from .profile_sets import DataSet, Profile, entry_of
 
@@ -21,9 +21,6 @@ _TRIES = const(3)
 # Packed firmware versions (BT01.14); modules number their firmware from 1 on.
 _V2_00 = const(0x2000)
 _V3_10 = const(0x3140)
-_V3_50 = const(0x3640)
-_V3_60 = const(0x3780)
-_CHANNELS = const(28)  # in an element of ET21; the interval's time is next to them
 
 
 async def load(tables: "Tables") -> Profile:
@@ -42,8 +39,6 @@ async def _load(tables: "Tables", actual: "Table") -> Profile:
     profile = Profile(
         {"has_configuration": 1, "has_progress": 1 if firmware >= _V3_10 or firmware < _V2_00 else 0}
     )
-    if _V3_50 <= firmware < _V3_60:
-        profile.et21_size = await _element_size(tables, actual["sets"])
     most: Table | None = None
     sources = Sources(tables)
     at = 0
@@ -67,19 +62,6 @@ async def _load(tables: "Tables", actual: "Table") -> Profile:
                 profile.sets.append(each)
         at += BT62.size(dims)
     return profile
-
-
-async def _element_size(tables: "Tables", claims: "list[Table]") -> int:
-    """Of ET21, where the guide leaves open whether the bytes are there that firmware 3.60 uses: the one with
-    which it says of another data set than the first what BT61 says."""
-    for number in range(1, len(claims)):
-        claim = claims[number]
-        if claim["blocks"] and claim["intervals"] and claim["channels"]:
-            said = bytes((claim["channels"], claim["interval_time"]))
-            for size in (ET21_SIZE, ET21_SHORT):
-                if await tables.part_if_there(ET21, size * number + _CHANNELS, 2) == said:
-                    return size
-    return ET21_SIZE
 
 
 async def _load_set(tables: "Tables", profile: Profile, each: DataSet, claim: "Table") -> None:

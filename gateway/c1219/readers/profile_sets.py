@@ -126,13 +126,12 @@ class DataSet:
 
 
 class Profile:
-    """All data sets that can be read. `et21`, `et21_size`: the dimensions of its elements, how far they are
-    apart. `states`: BT63 by data set as it was after the last step, for the next. `rest`: what was read and
-    holds, but not yet delivered. `trouble`: why a data set is missing here."""
+    """All data sets that can be read. `et21`: the dimensions of its elements. `states`: BT63 by data set
+    as it was after the last step, for the next. `rest`: what was read and holds, but not yet delivered.
+    `trouble`: why a data set is missing here."""
 
     def __init__(self, et21: "dict[str, int]") -> None:
         self.et21 = et21
-        self.et21_size = ET21_SIZE
         self.sets: list[DataSet] = []
         self.states: dict[int, Table] | None = None
         self.rest: Any = None
@@ -149,7 +148,7 @@ class Profile:
 
 async def entry_of(tables: "Tables", profile: Profile, each: DataSet) -> "Table":
     """The data set's element of ET21; what firmware before 3.10 or 2.10 lacks is missing from it."""
-    offset = ET21_START + profile.et21_size * each.number
+    offset = ET21_START + ET21_SIZE * each.number
     while True:
         dims = profile.et21
         try:
