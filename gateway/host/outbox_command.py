@@ -154,12 +154,15 @@ def show(directory: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, indent=2))
         return
+    from rich.box import SIMPLE
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     console = Console()
     console.print(f"{found['directory']}: {len(found['files'])} files of frames, {found['bytes']} bytes")
-    meters = Table("meter", "class", "pending", "receipted", "to be declared as dropped")
+    # Its id whole, also where the terminal is narrow.
+    whole = Column("meter", min_width=36)
+    meters = Table(whole, "class", "pending", "receipted", "drops", box=SIMPLE)
     for meter in found["meters"]:
         for name in CLASS_NAMES:
             its = meter["classes"].get(name)
@@ -168,7 +171,7 @@ def show(directory: Path, as_json: bool) -> None:
                 counts = (str(its["pending"]), str(its["receipted"])) if its else ("0", "0")
                 meters.add_row(meter["meterId"], name, *counts, str(drops) if drops else "")
     console.print(meters)
-    files = Table("file", "class", "begun (UTC)", "bytes", "frames", "pending")
+    files = Table("file", "class", "begun (UTC)", "bytes", "frames", "pending", box=SIMPLE)
     for one in found["files"]:
         begun = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(one["begun"]))
         files.add_row(
