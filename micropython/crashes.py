@@ -20,6 +20,8 @@ _MOST_OF_ONE = 1500
 _TAIL = 256
 # After so many crashes in a row the board starts in safe mode.
 MOST = 3
+# Where even what comes after safe mode crashes, flash is not to be worn by logs.
+_PAUSE_S = 60
 # Marks in the memory that outlives a reset, before the reason.
 _ASKED = "asked:"
 _CRASHED = "crash:"
@@ -106,10 +108,13 @@ def restart(why: str) -> None:
 
 def crash(error: BaseException) -> None:
     """Note it and begin again, whatever becomes of the note."""
+    sys.print_exception(error, sys.stderr)  # type: ignore[attr-defined]
     try:
         machine.RTC().memory((_CRASHED + note(error)).encode())
     except Exception:
         machine.RTC().memory((_CRASHED + type(error).__name__).encode())
+    if _counted() > MOST:
+        time.sleep(_PAUSE_S)
     machine.reset()
 
 

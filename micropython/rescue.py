@@ -1,8 +1,9 @@
-"""What runs when neither slot is whole: takes an update, and nothing else (docs/update.md).
+"""What runs when neither slot is whole, and when safe mode crashes, too: takes an update, and nothing else
+(docs/update.md).
 
 On a board this is /app/rescue/application.mpy, in the file system beside what it needs, which is found when
-no slot has an application. Its page is on an access point of its own, and in the Wi-Fi of the configuration.
-Only signed bundles are taken, so it asks for no password.
+no slot has an application, and which main.py puts before one. Its page is on an access point of its own, and
+in the Wi-Fi of the configuration. Only signed bundles are taken, so it asks for no password.
 """
 
 import asyncio
@@ -28,8 +29,8 @@ _RETRY_S = const(3600)
 
 _PAGE = b"""<!doctype html><meta charset=utf-8><meta name=viewport content="width=device-width">
 <title>osgp-gateway</title><body style="font:18px sans-serif;max-width:30em;margin:2em auto;padding:0 1em">
-<h1>No version to run</h1><p>Neither version of the program in this board's flash is whole. Choose a signed
-bundle (tools/bundle.py) to put another one in. Configuration and readings are untouched.
+<h1>No version to run</h1><p>No version of the program in this board's flash is whole and runs. Choose a
+signed bundle (tools/bundle.py) to put another one in. Configuration and readings are untouched.
 <p><input type=file id=f aria-label="Bundle"> <button id=b>Update</button><p id=s role=status>
 <script>b.onclick=async()=>{if(!f.files[0])return;s.textContent="Writing ...";try{s.textContent=await(
 await fetch("/",{method:"POST",body:f.files[0]})).text()}catch(e){s.textContent="No connection: "+e}}</script>

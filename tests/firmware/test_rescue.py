@@ -1,19 +1,23 @@
-"""A board with neither slot whole takes an update all the same."""
+"""A board with no version that is whole and runs takes an update all the same."""
 
 import http.client
 import json
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import bundle
 import pytest
-from build_mpy import STARTERS
+from build_mpy import STARTERS, compile_file
 
 from tests.brokers import free_port, wait_for_port
 from tests.interpreter import ROOT, micropython
 from tests.patience import PATIENCE_S
 from tests.update_vectors import KEY, bytecode, files, image, public
+
+BROKEN = "raise MemoryError('no room for it')\n"
+RESCUE = "def run(crashed, reset):\n    print('rescue after', crashed, 'crashes:', reset)\n"
 
 CHOOSE = "import slots; print(slots.choose())"
 SERVE = CHOOSE + "; import asyncio, sys, application; asyncio.run(application.serve(int(sys.argv[1])))"
@@ -24,13 +28,19 @@ def board(tmp_path: Path) -> Path:
     """The root of a board's file system, as flashing leaves it."""
     for name in STARTERS:
         shutil.copy(ROOT / f"micropython/{name}.py", tmp_path)
-    for name, data in bundle.first_slot(image(files("1.0")), "1.0", rom=False).items():
-        file = tmp_path / "app" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(data)
+    lay_out(tmp_path, files("1.0"))
     (tmp_path / "config").mkdir()
     (tmp_path / "config/update.keys").write_text(public(KEY) + "\n")
     return tmp_path
+
+
+def lay_out(board: Path, version: dict[str, bytes]) -> None:
+    """With these files in its slot."""
+    shutil.rmtree(board / "app", ignore_errors=True)
+    for name, data in bundle.first_slot(image(version), "1.0", rom=False).items():
+        file = board / "app" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
 
 
 def start(board: Path, program: str, *arguments: object) -> "subprocess.Popen[str]":
@@ -77,3 +87,21 @@ def test_where_neither_slot_is_whole_a_page_takes_a_bundle(board: Path):
     state = json.loads((board / "app/state").read_bytes()[8:])
     written = board / "app" / state["trial"] / "application.mpy"
     assert written.read_bytes() == files("7.2.0")["application.mpy"]
+
+
+def test_a_version_that_can_not_even_be_loaded_leads_there_after_crashes_in_a_row(board: Path):
+    """Each start of it writes to flash; it does not start again for ever."""
+    for name in ("boot.py", "main.py"):
+        shutil.copy(ROOT / "micropython" / name, board)
+    (board / "broken.py").write_text(BROKEN)
+    compile_file(board / "broken.py", "application", board / "broken.mpy")
+    lay_out(board, {"application.mpy": (board / "broken.mpy").read_bytes()})
+    (board / "app/rescue/application.py").write_text(RESCUE)
+    for _ in range(4):
+        crashing = start(board, "import boot, main; main.main()")
+        said, _ = crashing.communicate(timeout=PATIENCE_S)
+        assert (crashing.returncode, "MemoryError: no room for it" in said) == (-signal.SIGKILL, True)
+    running = start(board, "import boot, main; main.main()")
+    said, _ = running.communicate(timeout=PATIENCE_S)
+    assert said == "rescue after 4 crashes: the program crashed: MemoryError: no room for it\n"
+    assert (board / "log/crash.txt").read_text().count("no room for it") == 4
