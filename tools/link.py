@@ -20,11 +20,12 @@ import ast
 import keyword
 from collections.abc import Iterable, Iterator, Mapping
 
-from link_parts import Origin, Part, bound_in, flat, is_own
+from link_parts import Origin, Part, bound_in, flat, is_own, rebound
 from link_writer import Writer
 from shake import Function, Import
 
 _BY_NAME = ("getattr", "hasattr", "setattr")
+_MOST_PARAMETERS = 30  # of a function and those around it; as many others are named in calls
 _NEEDED = {"type"}  # builtins that the writer names
 
 
@@ -66,6 +67,7 @@ class Linked:
         joined = self._join({main, *resident})
         self.module_of = {name: flat(joined[name]) for name in self._parts}
         self._attributes = self._attribute_names()
+        self._named_in_calls = self._keyword_names()
         self._globals = self._global_names()
         self.texts: dict[str, str] = {}
         self.starts: dict[str, list[tuple[int, str]]] = {}
@@ -109,6 +111,23 @@ class Linked:
         self._prefixes = tuple(sorted(prefixes))
         self._forgotten = tuple(sorted(forgotten))
         self._alone |= self._dropped
+
+    def _keyword_names(self) -> dict[str, str]:
+        """New names of parameters that calls name; behind those of all others."""
+        functions = [
+            node
+            for part in self._parts.values()
+            for node in ast.walk(part.module.tree)
+            if isinstance(node, Function | ast.Lambda)
+        ]
+        stay = self._kept | self._fixed
+        for function in functions:
+            stay |= rebound(function)
+            assert function.args.kwarg is None, ast.unparse(function.args)
+        return {
+            name: self.member(_MOST_PARAMETERS + number)
+            for number, name in enumerate(sorted(self._keywords - stay))
+        }
 
     def _words(self) -> set[str]:
         """All that any source names, whatever it means."""
@@ -300,7 +319,8 @@ class Linked:
                 number += 1
             given[name] = self.member(number)
         # A global that is called as a parameter or as something in a class would be hidden there.
-        self._shorts = [name for name in self._interned if name not in set(given.values())]
+        hidden = {*given.values(), *map(self.member, range(2 * _MOST_PARAMETERS))}
+        self._shorts = [name for name in self._interned if name not in hidden]
         return given
 
     def member(self, number: int) -> str:
@@ -309,6 +329,10 @@ class Linked:
 
     def _short(self, number: int) -> str:
         return self._shorts[number] if number < len(self._shorts) else f"g{number}"
+
+    def other(self, number: int) -> str:
+        """For what is imported under a name that is taken."""
+        return self._shorts[-1 - number] if number < len(self._shorts) else f"h{number}"
 
     def _global_names(self) -> dict[Origin, str]:
         """New names, by origin; numbered within each new module, without those that it imports."""
@@ -385,5 +409,12 @@ class Linked:
     def is_ours(self, module: str) -> bool:
         return module in self._parts
 
-    def renames_parameter(self, name: str) -> bool:
-        return name not in self._keywords and name not in self._fixed and name not in ("self", "cls")
+    def parameter(self, name: str, number: int) -> str:
+        """What the parameter with this number in its function is called."""
+        if name in self._keywords:
+            return self.keyword(name)
+        return name if name in self._fixed or name in ("self", "cls") else self.member(number)
+
+    def keyword(self, name: str) -> str:
+        """What a parameter is called that calls name: in all functions the same."""
+        return self._named_in_calls.get(name, name)

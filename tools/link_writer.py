@@ -74,6 +74,11 @@ class Writer:
             self._attribute(node, scope)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "forget":
             self._forget(node, scope)
+        elif isinstance(node, ast.keyword):
+            assert node.arg is not None
+            end = node.col_offset + len(node.arg.encode())
+            self._replace(node.lineno, node.col_offset, end, self._linked.keyword(node.arg))
+            self._visit(node.value, scope)
         elif isinstance(node, ast.Global):
             names = [self._linked.name((self._part.name, name)) for name in node.names]
             self._statements.append((node, "global " + ", ".join(names)))
@@ -97,11 +102,12 @@ class Writer:
         released = rebound(node)
         number = inner.depth
         for one in every:
-            if self._linked.renames_parameter(one.arg) and one.arg not in released:
-                inner.parameters[one.arg] = self._linked.member(number)
+            new = self._linked.parameter(one.arg, number)
+            if new != one.arg and one.arg not in released:
+                inner.parameters[one.arg] = new
                 number += 1
                 start = one.col_offset
-                self._replace(one.lineno, start, start + len(one.arg.encode()), inner.parameters[one.arg])
+                self._replace(one.lineno, start, start + len(one.arg.encode()), new)
         if not isinstance(node, ast.Lambda):
             for decorator in node.decorator_list:
                 self._visit(decorator, scope)
@@ -321,7 +327,7 @@ class Writer:
         number = 0
         free = name
         while free in taken:
-            free = f"h{number}"
+            free = self._linked.other(number)
             number += 1
         return free
 

@@ -1,7 +1,6 @@
 """Stands in for MicroPython's `esp32`, as far as the application uses it."""
 
 HEAP_DATA = 4
-HEAP_EXEC = 1
 
 
 def idf_heap_info(capabilities):

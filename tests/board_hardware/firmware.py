@@ -1,9 +1,11 @@
 """What a board's firmware does after a reset: runs /boot.py and /main.py of the file system it stands in.
 
     micropython [-X heapsize=224K] tests/board_hardware/firmware.py
-    MICROPYPATH=tests/board_hardware python tools/run_from_rom.py app.romfs firmware [-X heapsize=224K]
+    python tools/run_from_rom.py app.romfs,hardware.romfs firmware [-X heapsize=224K]
 
-The working directory is the root of the board's file system. OSGP_APPLICATION names directories
+With the second, hardware.romfs being the image of these stand-ins, they are executed in place as the
+application is, which leaves the heap to that; a board has what they stand for in its firmware. The working
+directory is the root of the board's file system. OSGP_APPLICATION names directories
 with modules besides, separated by colons.
 """
 
@@ -18,18 +20,18 @@ def main(arguments=()):
     sys.path[:] = ["", HARDWARE, ".frozen", "/lib"] + roms
     if os.getenv("OSGP_APPLICATION"):
         sys.path += os.getenv("OSGP_APPLICATION").split(":")
-    run("boot.py")
-    run("main.py")
+    for name in ("boot.py", "main.py"):
+        try:
+            code = compiled(name)
+        except OSError:
+            continue
+        exec(code, {"__name__": "__main__"})
     return 0
 
 
-def run(name):
-    try:
-        with open(name) as file:
-            code = file.read()
-    except OSError:
-        return
-    exec(compile(code, name, "exec"), {"__name__": "__main__"})
+def compiled(name):
+    with open(name) as file:
+        return compile(file.read(), name, "exec")
 
 
 if __name__ == "__main__":
