@@ -9,6 +9,7 @@ import io
 import sys
 
 import world
+
 from micropython import const
 
 _POLL = const(3)

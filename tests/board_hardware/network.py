@@ -9,6 +9,7 @@ board nothing is: what is needed now and then is in network_seldom.py, which is 
 import sys
 
 import world
+
 from micropython import const
 
 # Codes of esp_wifi_types.h and modnetwork.h.
