@@ -1,7 +1,6 @@
 """A virtual meter at work behind a good line of its own rate, read by the whole task and driver in virtual
 time: what went over the line, for which kind, and when what came into the outbox."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,6 @@ from gateway import clock
 from gateway.core.memory_outbox import MemoryOutbox
 from gateway.core.meter_settings import MeterSettings
 from gateway.core.meter_task import MeterTask
-from gateway.core.supervisor import Supervisor
 from gateway.drivers.mep.meter import MepMeter
 from gateway.drivers.mep.security import TLS, Security
 from gateway.drivers.optical.meter import OpticalMeter
@@ -20,6 +18,7 @@ from gateway.simulator.optical_session import OpticalKeys
 from gateway.transmission import frames
 from tests import virtual_loop
 from tests.faulty_lines import faulty_link
+from tests.virtual_test import Supervised
 
 START_MS = 1_720_000_000_000  # 2024-07-03T09:46:40Z
 KEY = bytes(range(0x30, 0x40))
@@ -93,14 +92,8 @@ class WorkingMeter:
                 lambda level, text: self.log.append(text),
             )
             self.outbox.on_append = self._appended
-            supervisor = Supervisor(lambda level, text: self.log.append(text))
-            supervisor.add("m", self.task.run)
-            running = asyncio.create_task(supervisor.run())
-            try:
+            async with Supervised(lambda level, text: self.log.append(text), ("m", self.task.run)):
                 await script()
-            finally:
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
 
     def _appended(self, cls: int) -> None:
         meter = self.task.meter_id

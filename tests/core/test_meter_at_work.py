@@ -9,13 +9,13 @@ from gateway.core import cursors, schedule
 from gateway.core.memory_outbox import MemoryOutbox
 from gateway.core.meter_settings import MeterSettings
 from gateway.core.meter_task import MeterTask
-from gateway.core.supervisor import Supervisor
 from gateway.errors import LinkError, Refused
 from gateway.meter import Meter
 from gateway.simulator.meter import VirtualMeter
 from gateway.transmission import frames, model
 from gateway.transmission.rows import rows
 from tests.fake_clock import FakeClock
+from tests.virtual_test import Supervised
 
 START = 1_719_813_600_000  # 2024-07-01T06:00:00Z: a month has just ended
 MINUTE = 60_000
@@ -79,14 +79,8 @@ class House:
                 self.outbox,
                 lambda level, text: self.log.append(text),
             )
-            supervisor = Supervisor(lambda level, text: self.log.append(text))
-            supervisor.add("m", self.task.run)
-            running = asyncio.create_task(supervisor.run())
-            try:
+            async with Supervised(lambda level, text: self.log.append(text), ("m", self.task.run)):
                 await script()
-            finally:
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
 
         self.clock.install()
         try:

@@ -6,7 +6,6 @@ import unittest
 from gateway.core.commands import Commands
 from gateway.core.memory_outbox import MemoryOutbox
 from gateway.core.sender import Sender
-from gateway.core.supervisor import Supervisor
 from gateway.errors import LinkError, OutboxError
 from gateway.transmission import commands, model, topics
 from gateway.transmission.commands import (
@@ -29,6 +28,7 @@ from gateway.transmission.commands import (
 )
 from tests.fake_clock import FakeClock
 from tests.memory_broker import MemoryBroker
+from tests.virtual_test import Supervised
 
 METER = b"meter-number-one"
 OTHER = b"meter-number-two"
@@ -122,16 +122,9 @@ class Bench(unittest.TestCase):
             self.commands = Commands(self.outbox, {"kitchen": (KEY, actions)}, log, has_clock)
             self.commands.updater = self.updater
             self.commands.serve(sender, [self.task])
-            supervisor = Supervisor(log)
-            supervisor.add("broker", sender.run)
-            supervisor.add("commands", self.commands.run)
-            running = asyncio.create_task(supervisor.run())
-            try:
+            async with Supervised(log, ("broker", sender.run), ("commands", self.commands.run)):
                 await self.clock.advance(0)
                 await script()
-            finally:
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
 
         asyncio.run(main())
 

@@ -8,7 +8,6 @@ from gateway.core import kinds, schedule
 from gateway.core.memory_outbox import MemoryOutbox
 from gateway.core.meter_settings import MeterSettings
 from gateway.core.meter_task import MeterTask
-from gateway.core.supervisor import Supervisor
 from gateway.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -20,6 +19,7 @@ from gateway.errors import (
 from gateway.transmission import frames, ids, model
 from tests.fake_clock import FakeClock
 from tests.fake_meter import FakeMeter, standard
+from tests.virtual_test import Supervised
 
 VECTORS = __file__.rsplit("/", 2)[0] + "/vectors/"
 NOON = 1_719_835_200_000  # 2024-07-01T12:00:00Z
@@ -115,14 +115,8 @@ class Bench(unittest.TestCase):
             self.task = MeterTask(
                 MeterSettings("m1", self.line.open_meter, **settings), self.outbox, self.log
             )
-            supervisor = Supervisor(self.log)
-            worker = supervisor.add("m1", self.task.run)
-            running = asyncio.create_task(supervisor.run())
-            try:
-                await script(worker)
-            finally:
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
+            async with Supervised(self.log, ("m1", self.task.run)) as workers:
+                await script(workers[0])
 
         asyncio.run(main())
         self.assertEqual(self.line.opened, self.line.closed)

@@ -12,6 +12,7 @@ from gateway.transmission import frames, model, topics
 from gateway.transmission.custody import hop_key
 from tests.fake_clock import FakeClock
 from tests.memory_broker import Cloud, MemoryBroker
+from tests.virtual_test import Supervised
 
 METERS = (b"meter-number-one", b"meter-number-two")
 KEY = hop_key(b"secret of this hop")
@@ -53,14 +54,9 @@ class Bench(unittest.TestCase):
             self.cloud = Cloud(KEY) if key else None
             self.broker = MemoryBroker(self.cloud)
             self.sender = Sender(self.outbox, self.broker, "here", key)
-            supervisor = Supervisor(lambda level, text: self.lines.append(text))
-            worker = supervisor.add("broker", self.sender.run)
-            running = asyncio.create_task(supervisor.run())
-            try:
-                await script(worker)
-            finally:
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
+            log = lambda level, text: self.lines.append(text)  # noqa: E731
+            async with Supervised(log, ("broker", self.sender.run)) as workers:
+                await script(workers[0])
 
         asyncio.run(main())
         self.assertEqual(self.broker.unacknowledged, 0)

@@ -1,14 +1,14 @@
 """Reads over a line that damages bytes: all that was asked for, never a wrong byte, with bounded effort."""
 
 import asyncio
-import unittest
 
 from gateway.drivers.mep.meter import MepMeter
 from gateway.drivers.mep.security import Security
 from gateway.drivers.read_size import ReadSize
 from gateway.errors import MeterError, NoAnswer, ProtocolError
-from tests.mep_fakes import KEY, FakeLink, FakeMeter, VirtualTime, answer
+from tests.mep_fakes import KEY, FakeLink, FakeMeter, answer
 from tests.tls_fakes import EncryptedMeter, FakeTls, FakeTlsMeter
+from tests.virtual_test import VirtualTest
 
 LONG = bytes([(at * 7 ^ at >> 3) & 0xFF for at in range(4000)])
 
@@ -61,14 +61,7 @@ class NoisyTlsMeter(FakeTlsMeter):
             self.link.later(30, self.noise.through(self.respond(heard)))
 
 
-class BadLineTest(unittest.TestCase):
-    def setUp(self):
-        self.time = VirtualTime()
-        self.time.install()
-
-    def tearDown(self):
-        self.time.restore()
-
+class BadLineTest(VirtualTest):
     def run_with(self, scenario, security=None, kind=NoisyMeter, **options):
         async def run():
             link = FakeLink(self.time)
@@ -80,13 +73,6 @@ class BadLineTest(unittest.TestCase):
                 await meter.close()
 
         return asyncio.run(run())
-
-    async def raised(self, kind, coroutine):
-        try:
-            await coroutine
-        except kind as error:
-            return error
-        raise AssertionError("no %s" % kind.__name__)
 
     def counts(self, link):
         return [int.from_bytes(frame[8:10], "big") for _, frame in link.sent]

@@ -15,7 +15,8 @@ from gateway.errors import (
     Refused,
     TableError,
 )
-from tests.mep_fakes import KEY, FakeLink, FakeMeter, VirtualTime, answer, framed, number_of
+from tests.mep_fakes import KEY, FakeLink, FakeMeter, answer, framed, number_of
+from tests.virtual_test import VirtualTest
 
 LONG = bytes([at * 7 & 0xFF for at in range(1200)])
 TABLES = {23: b"registers of table 23", 28: b"present values", 2101: LONG}
@@ -24,14 +25,7 @@ REQUEST_MS = 23
 REFUSAL = framed(b"\x0b" + bytes(8))
 
 
-class MeterTest(unittest.TestCase):
-    def setUp(self):
-        self.time = VirtualTime()
-        self.time.install()
-
-    def tearDown(self):
-        self.time.restore()
-
+class MeterTest(VirtualTest):
     def run_with(self, scenario, **options):
         """Runs the coroutine function `scenario(meter, link, far)` against a fresh meter."""
 
@@ -46,13 +40,6 @@ class MeterTest(unittest.TestCase):
                 self.assertTrue(link.closed)
 
         return asyncio.run(run())
-
-    async def raised(self, kind, coroutine):
-        try:
-            await coroutine
-        except kind as error:
-            return error
-        raise AssertionError("no %s" % kind.__name__)
 
     async def turns(self):
         """Lets every task run as far as it can, while nobody waits for time to pass."""

@@ -13,22 +13,15 @@ from gateway.errors import (
     Refused,
     TableError,
 )
-from tests.mep_fakes import VirtualTime
 from tests.optical_fakes import ACK, NAK, PASSWORD, FakePort, OpticalLink, table_answer
+from tests.virtual_test import VirtualTest
 
 LONG = bytes([at * 7 & 0xFF for at in range(3000)])
 TABLES = {23: b"registers of table 23", 28: b"present values", 2101: LONG}
 OPENING = [0x20, 0x60, 0x50, 0x51]
 
 
-class MeterTest(unittest.TestCase):
-    def setUp(self):
-        self.time = VirtualTime()
-        self.time.install()
-
-    def tearDown(self):
-        self.time.restore()
-
+class MeterTest(VirtualTest):
     def run_with(self, scenario, password=PASSWORD, port=None, **options):
         """Runs the coroutine function `scenario(meter, link, far)` against a fresh meter."""
 
@@ -43,13 +36,6 @@ class MeterTest(unittest.TestCase):
                 self.assertTrue(link.closed)
 
         return asyncio.run(run())
-
-    async def raised(self, kind, coroutine):
-        try:
-            await coroutine
-        except kind as error:
-            return error
-        raise AssertionError("no %s" % kind.__name__)
 
     def asked(self, far):
         return [request[0] for request in far.requests]

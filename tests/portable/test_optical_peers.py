@@ -1,27 +1,19 @@
 """Optical heads and meters that behave otherwise than ours: echoes, false acknowledgements, busy meters."""
 
 import asyncio
-import unittest
 
 from gateway.drivers import events
 from gateway.drivers.optical.machine import Machine
 from gateway.drivers.optical.meter import OpticalMeter
 from gateway.errors import Refused
-from tests.mep_fakes import VirtualTime
 from tests.optical_fakes import ACK, NAK, PASSWORD, FakePort, OpticalLink, packet_of
+from tests.virtual_test import VirtualTest
 
 LONG = bytes([at * 7 & 0xFF for at in range(1500)])
 OPENING = [0x20, 0x60, 0x50, 0x51]
 
 
-class PeerTest(unittest.TestCase):
-    def setUp(self):
-        self.time = VirtualTime()
-        self.time.install()
-
-    def tearDown(self):
-        self.time.restore()
-
+class PeerTest(VirtualTest):
     def run_with(self, scenario, port=None):
         async def run():
             link = OpticalLink(self.time)

@@ -3,13 +3,13 @@
 import asyncio
 import unittest
 
-from gateway.core.supervisor import Supervisor
 from gateway.drivers.mep.meter import MepMeter
 from gateway.drivers.mep.security import Security
 from gateway.drivers.refused import RefusedSecret
 from gateway.errors import AuthenticationError, LinkError
 from gateway.meter import Meter
 from tests.fake_clock import FakeClock
+from tests.virtual_test import Supervised
 
 HOUR = 3600000
 KEY = b"0123456789abcdef"
@@ -64,20 +64,17 @@ class TestRefusedKey(unittest.TestCase):
 
     def test_a_day_with_a_wrong_key(self):
         async def main():
-            supervisor = Supervisor(lambda level, text: self.lines.append(text))
-            worker = supervisor.add("house", self.work)
-            running = asyncio.create_task(supervisor.run())
-            await self.clock.advance(HOUR - 60000)
-            self.assertEqual((worker.state, len(self.offered)), ("key-refused", 3))
-            await self.clock.advance(23 * HOUR)
-            self.assertTrue(3 + 22 <= len(self.offered) <= 3 + 23, len(self.offered))
-            self.assertEqual(len(self.lines), 1, self.lines)
-            count = len(self.offered)
-            self.key = OTHER
-            await self.clock.advance(60000)
-            self.assertEqual(len(self.offered), count + 3)
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            log = lambda level, text: self.lines.append(text)  # noqa: E731
+            async with Supervised(log, ("house", self.work)) as workers:
+                await self.clock.advance(HOUR - 60000)
+                self.assertEqual((workers[0].state, len(self.offered)), ("key-refused", 3))
+                await self.clock.advance(23 * HOUR)
+                self.assertTrue(3 + 22 <= len(self.offered) <= 3 + 23, len(self.offered))
+                self.assertEqual(len(self.lines), 1, self.lines)
+                count = len(self.offered)
+                self.key = OTHER
+                await self.clock.advance(60000)
+                self.assertEqual(len(self.offered), count + 3)
 
         asyncio.run(main())
 

@@ -5,25 +5,18 @@ comes twice and ends the session. All of that must not look like a wrong key.
 """
 
 import asyncio
-import unittest
 
 from gateway.drivers.mep.meter import MepMeter
 from gateway.drivers.mep.security import Security
 from gateway.errors import AuthenticationError
-from tests.mep_fakes import KEY, FakeLink, VirtualTime
+from tests.mep_fakes import KEY, FakeLink
 from tests.tls_fakes import FakeTls, FakeTlsMeter
+from tests.virtual_test import VirtualTest
 
 TABLE = bytes(range(200))
 
 
-class LateTest(unittest.TestCase):
-    def setUp(self):
-        self.time = VirtualTime()
-        self.time.install()
-
-    def tearDown(self):
-        self.time.restore()
-
+class LateTest(VirtualTest):
     def run_with(self, scenario, delay=0, key=KEY):
         async def run():
             link = FakeLink(self.time)

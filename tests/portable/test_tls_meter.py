@@ -1,7 +1,6 @@
 """A meter over TLS: sessions, keys, what must never be fallen back to, sessions that get lost, damage."""
 
 import asyncio
-import unittest
 
 from gateway.drivers.mep.meter import MepMeter
 from gateway.drivers.mep.security import Security, TlsMemory
@@ -14,8 +13,9 @@ from gateway.errors import (
     ProtocolError,
     Refused,
 )
-from tests.mep_fakes import KEY, FakeLink, FakeMeter, VirtualTime, framed
+from tests.mep_fakes import KEY, FakeLink, FakeMeter, framed
 from tests.tls_fakes import ADVANCED_IDENTITY, EncryptedMeter, FakeTls, FakeTlsMeter, alert, record
+from tests.virtual_test import VirtualTest
 
 LONG = bytes([at * 7 & 0xFF for at in range(1200)])
 TABLES = {23: b"registers of table 23", 28: b"present values", 2101: LONG}
@@ -23,14 +23,7 @@ OTHER_KEY = b"another key 0123"
 REGISTERS = b"registers"
 
 
-class TlsTest(unittest.TestCase):
-    def setUp(self):
-        self.time = VirtualTime()
-        self.time.install()
-
-    def tearDown(self):
-        self.time.restore()
-
+class TlsTest(VirtualTest):
     def run_with(self, scenario, far=None, mode="tls", key=KEY, close=True, **agreed):
         """Runs the coroutine function `scenario(meter, link, far)`; `far(link)` makes the other side."""
 
@@ -45,13 +38,6 @@ class TlsTest(unittest.TestCase):
                     await meter.close()
 
         return asyncio.run(run())
-
-    async def raised(self, kind, coroutine):
-        try:
-            await coroutine
-        except kind as error:
-            return error
-        raise AssertionError("no %s" % kind.__name__)
 
     def codes(self, link):
         return bytes([frame[2] for _, frame in link.sent])
