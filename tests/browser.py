@@ -131,6 +131,14 @@ class Browser:
                 return
         pytest.fail(f"the Tab key never comes to {name!r}")
 
+    async def fill(self, name: str, text: str) -> None:
+        await self.tab_to(name)
+        await self.type(text)
+
+    async def enter(self, name: str) -> None:
+        await self.tab_to(name)
+        await self.press("Enter")
+
     async def device(self, width: int, height: int, dark: bool = False) -> None:
         await self.call(
             "Emulation.setDeviceMetricsOverride",

@@ -204,8 +204,7 @@ async def test_in_a_browser_by_keyboard_on_a_phone(tmp_path: Path):
 
 
 async def sets_up(one: Browser, pictures: Path) -> None:
-    await one.tab_to("Look for networks")
-    await one.press("Enter")
+    await one.enter("Look for networks")
     await one.until("document.querySelectorAll('#found button').length === 2")
     assert await one.look(ACCESSIBLE) == []
     await one.picture(pictures / "setup.png")
@@ -215,33 +214,25 @@ async def sets_up(one: Browser, pictures: Path) -> None:
     await one.press("Enter")
     assert await one.look("document.activeElement.id") == "wifi-password"
     await one.type(WIFI)
-    await one.tab_to("key")
-    await one.type("0" * 16)
-    await one.tab_to("Try the meter")
-    await one.press("Enter")
+    await one.fill("key", "0" * 16)
+    await one.enter("Try the meter")
     await one.until("/The meter refuses the key/.test(document.getElementById('tried').textContent)")
     await one.look("document.getElementById('key').select(), document.getElementById('key').focus()")
     await one.type(KEY)
-    await one.tab_to("Try the meter")
-    await one.press("Enter")
+    await one.enter("Try the meter")
     said = await one.until("(document.querySelector('#tried.good') || {}).textContent")
     assert re.fullmatch(r"The meter answers: number 0084624696495953, [\d,]+ W right now\.", said)
-    await one.tab_to("host")
-    await one.type("127.0.0.1")
+    await one.fill("host", "127.0.0.1")
     await one.tab_to("tls")
     await one.press(" ")
-    await one.tab_to("new")
-    await one.type(PASSWORD)
-    await one.tab_to("again")
-    await one.type("another password")
-    await one.tab_to("save")
-    await one.press("Enter")
+    await one.fill("new", PASSWORD)
+    await one.fill("again", "another password")
+    await one.enter("save")
     await one.until("/passwords differ/.test(document.getElementById('problems').textContent)")
     assert await one.look("document.activeElement.id") == "again"
     await one.look("document.activeElement.select()")
     await one.type(PASSWORD)
-    await one.tab_to("save")
-    await one.press("Enter")
+    await one.enter("save")
     await one.until("/joins home/.test(document.getElementById('saved').textContent)")
     assert await one.look(ACCESSIBLE) == []
 
@@ -266,16 +257,13 @@ async def looks(one: Browser, pictures: Path) -> None:
         assert await one.look(ACCESSIBLE) == [], name
         await one.picture(pictures / f"live-{name}.png")
     await one.device(412, 900)
-    await one.tab_to("Log")
-    await one.press("Enter")
+    await one.enter("Log")
     await one.until("/starting: the power came/.test(document.getElementById('lines').textContent)")
-    await one.tab_to("Settings")
-    await one.press("Enter")
+    await one.enter("Settings")
     await one.until("document.getElementById('ssid').value === 'home'")
     assert await one.look("document.getElementById('key').value") == ""
     assert "set" in await one.look("document.getElementById('key').placeholder")
-    await one.tab_to("language")
-    await one.press("Enter")
+    await one.enter("language")
     await one.until("document.documentElement.lang === 'de'")
     assert await one.look("document.querySelector('label[for=key]').textContent.includes('Schl\xfcssel')")
     assert await one.look(ACCESSIBLE) == []
@@ -288,8 +276,7 @@ async def is_no_update(one: Browser, file: Path) -> None:
     # In German by now: what became of the last one.
     await one.until("/1.3.0 .* aufgegeben/.test(document.getElementById('before-this').textContent)")
     await one.choose("bundle", file)
-    await one.tab_to("send")
-    await one.press("Enter")
+    await one.enter("send")
     said = await one.until("document.querySelector('#updated.bad')?.textContent")
     assert "bundle" in said
     assert await one.look(ACCESSIBLE) == []
