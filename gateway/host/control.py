@@ -315,7 +315,8 @@ def _seconds(request: Answer, field: str) -> int:
 
 async def _say(writer: asyncio.StreamWriter, answer: Answer) -> None:
     try:
-        writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+        # Half a surrogate pair, which a request may hold, becomes JSON's own escape for it.
+        writer.write(json.dumps(answer, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
         await asyncio.wait_for(writer.drain(), _READING_S)
     except (OSError, TimeoutError):
         raise _Gone from None

@@ -248,6 +248,7 @@ def test_clients_of_all_kinds_disturb_nobody(place, service):
         {"do": "read"},
         {"do": "read", "meter": "house", "kind": "nothing"},
         {"do": "read", "meter": ["house"], "kind": "present"},
+        {"do": "read", "meter": "half a pair: \ud800", "kind": "present"},
         {"do": "read", "meter": "house", "kind": "events", "since": -1},
         {"do": "backfill", "meter": "house", "kind": "events", "from": "now", "to": 1},
         {"do": "backfill", "meter": "house", "kind": "events", "from": 1, "to": True},
