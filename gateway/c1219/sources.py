@@ -52,37 +52,37 @@ _OBIS = (
     b"\xf2\x03\x18\x07\x14"  # 242 export reactive power: 24.7.0, 44.7.0, 64.7.0
 )
 
-# The others: first id, how many, the property; numbered from 1 where they are many.
+# The others, packed: first id, how many, the property; numbered from 1 where they are many.
 _NAMED = (
-    (4, 1, "OSGP_power_outage_seconds"),
-    (5, 1, "OSGP_power_outage_count"),
-    (23, 3, "OSGP_sin_phase_angle"),
-    (26, 2, "OSGP_pulse_input"),
-    (28, 1, "OSGP_error_count"),
-    (73, 8, "OSGP_mep_counter"),
-    (88, 8, "OSGP_present_demand"),
-    (96, 8, "OSGP_previous_demand"),
-    (176, 1, "OSGP_source_time"),
-    (201, 1, "OSGP_interval_time_adjustment"),
-    (202, 3, "OSGP_continuous_voltage"),
-    (216, 4, "OSGP_apparent_power_quadrant"),
-    (220, 4, "OSGP_apparent_power_l1_quadrant"),
-    (224, 4, "OSGP_apparent_power_l2_quadrant"),
-    (228, 4, "OSGP_apparent_power_l3_quadrant"),
-    (236, 3, "OSGP_voltage_angle"),
+    b"\x04\x01OSGP_power_outage_seconds\n"
+    b"\x05\x01OSGP_power_outage_count\n"
+    b"\x17\x03OSGP_sin_phase_angle\n"
+    b"\x1a\x02OSGP_pulse_input\n"
+    b"\x1c\x01OSGP_error_count\n"
+    b"\x49\x08OSGP_mep_counter\n"
+    b"\x58\x08OSGP_present_demand\n"
+    b"\x60\x08OSGP_previous_demand\n"
+    b"\xb0\x01OSGP_source_time\n"
+    b"\xc9\x01OSGP_interval_time_adjustment\n"
+    b"\xca\x03OSGP_continuous_voltage\n"
+    b"\xd8\x04OSGP_apparent_power_quadrant\n"
+    b"\xdc\x04OSGP_apparent_power_l1_quadrant\n"
+    b"\xe0\x04OSGP_apparent_power_l2_quadrant\n"
+    b"\xe4\x04OSGP_apparent_power_l3_quadrant\n"
+    b"\xec\x03OSGP_voltage_angle\n"
 )
 
 # Sources 29 to 72 are the eleven summations of tiers 1 to 4, in this order of total sources.
 _TIER_FIRST = const(29)
 _TIER_LAST = const(72)
 _TIER_TOTALS = b"\x00\x01\x02\x03\x04\x05\x06\x07\x1a\x1b\x1c"
-_TIER_NAMES = {
-    4: "OSGP_tier_power_outage_minutes",
-    5: "OSGP_tier_power_outage_count",
-    26: "OSGP_pulse_input_1_tier",
-    27: "OSGP_pulse_input_2_tier",
-    28: "OSGP_tier_error_count",
-}
+_TIER_NAMED = (
+    b"\x04\x01OSGP_tier_power_outage_minutes\n"
+    b"\x05\x01OSGP_tier_power_outage_count\n"
+    b"\x1a\x01OSGP_pulse_input_1_tier\n"
+    b"\x1b\x01OSGP_pulse_input_2_tier\n"
+    b"\x1c\x01OSGP_tier_error_count\n"
+)
 
 # BT23's and BT28's order where BT22 and BT27 are absent: first and last id of each run. Summations 15 to
 # 18, apparent energy by quadrant, have no source id.
@@ -116,19 +116,33 @@ def obis_name(c: int, d: int, e: int) -> str:
     return "OBIS_%d.%d.%d" % (c, d, e)
 
 
+def _listed(names: bytes, source: int) -> "tuple[str, int, int] | None":
+    """What a list calls a source, how many it calls so, and the how manieth this one is; None where it is in
+    none."""
+    at = 0
+    while at < len(names):
+        end = names.find(b"\n", at)
+        nth = source - names[at]
+        if 0 <= nth < names[at + 1]:
+            return names[at + 2 : end].decode(), names[at + 1], nth + 1
+        at = end + 1
+    return None
+
+
 def name_of(source: int, tier: int = 0) -> str:
     """The property's name of a source's total (tier 0), or of a summation's share in tier 1 to 8."""
     if _TIER_FIRST <= source <= _TIER_LAST:
         tier, nth = divmod(source - _TIER_FIRST, 11)
         return name_of(_TIER_TOTALS[nth], tier + 1)
-    if tier and source in _TIER_NAMES:
-        return "%s_%d" % (_TIER_NAMES[source], tier)
+    listed = _listed(_TIER_NAMED, source) if tier else None
+    if listed:
+        return "%s_%d" % (listed[0], tier)
     code = obis_of(source)
     if code:
         return obis_name(code[0], code[1], tier)
-    for first, count, name in _NAMED:
-        if first <= source < first + count:
-            return name if count == 1 else "%s_%d" % (name, source - first + 1)
+    listed = _listed(_NAMED, source)
+    if listed:
+        return listed[0] if listed[1] == 1 else "%s_%d" % (listed[0], listed[2])
     return "OSGP_source_%d" % source
 
 
