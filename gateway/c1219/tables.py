@@ -106,15 +106,19 @@ class Tables:
             self._at = len(traced)
         return part
 
-    async def trace(self, work: "Callable[[Tables], Awaitable[Any]]") -> "Any":
-        """What `work` gives, which asks the same each time: answers are kept, and the next time the meter is
-        only asked what it has not answered. Until `untrace`."""
+    def trace(self) -> None:
+        """What is asked from here on is asked in this order each time: answers are kept, and the next time
+        the meter is only asked what it has not answered."""
         self._traced = self.memo.setdefault("traced", bytearray())
         self._at = 0
-        try:
-            return await work(self)
-        finally:
-            self._traced = None
+
+    @property
+    def traces(self) -> bool:
+        return self._traced is not None
+
+    def end_trace(self) -> None:
+        """What was answered is still kept."""
+        self._traced = None
 
     def untrace(self) -> None:
         self.memo.pop("traced", None)

@@ -45,15 +45,15 @@ class Collector:
         self.log = log
         self._follows_the_meter = True  # a load profile's intervals
 
-    async def collect(self, job: "Job", tables: "Tables") -> bool:
-        """What is due of a job's kind; False when it can't be read, which `problems` tells.
+    def collect(self, job: "Job", tables: "Tables") -> "Awaitable[bool]":
+        """What is due of a job's kind, when awaited; False when it can't be read, which `problems` tells.
 
         Raises LinkError, NoAnswer, and what stays wrong however often it is asked.
         """
         if kinds.is_stepwise(job.kind):
-            return await self._step(job, tables)
+            return self._step(job, tables)
         job.more_ms = None
-        return await self._read(tables, job.kind, kinds.read_kind, job.kind, tables)
+        return self._read(tables, job.kind, kinds.read_kind, job.kind, tables)
 
     async def _step(self, job: "Job", tables: "Tables") -> bool:
         """One step of a kind with a cursor, which moves only when the outbox has what the step brought."""

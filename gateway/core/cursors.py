@@ -7,7 +7,7 @@ A backfill that somebody asks for is such a pass that ends at a time. There is o
 which covers all that is asked for.
 """
 
-from .._compat import TYPE_CHECKING, const
+from .._compat import MICROPYTHON, TYPE_CHECKING, const
 from ..errors import ConfigurationError
 from ..transmission import model
 from ..transmission.packer import pack, unpack
@@ -33,6 +33,8 @@ def reader(kind: int) -> "tuple[Read, Since]":
     """The reader's `read(tables, cursor)` and `since(utc_seconds)`; imported when needed."""
     if kind == model.SELF_READ:
         from ..c1219.readers.self_reads import read, since
+    elif kind == model.LOAD_PROFILE and MICROPYTHON:
+        from ..c1219.readers.profile_in_turn import read, since
     elif kind == model.LOAD_PROFILE:
         from ..c1219.readers.load_profile import read, since
     elif kind == model.ALARM:

@@ -5,12 +5,13 @@ from ..errors import ConfigurationError
 from ..transmission import model
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from typing import Any
 
     from ..c1219.tables import Tables
 
 
-async def read_kind(kind: int, tables: "Tables") -> "list[Any]":
+def read_kind(kind: int, tables: "Tables") -> "Awaitable[list[Any]]":
     """The model objects of a kind that is read as it is at the moment."""
     if kind == model.IDENTITY:
         from ..c1219.readers.identity import read
@@ -22,7 +23,7 @@ async def read_kind(kind: int, tables: "Tables") -> "list[Any]":
         from ..c1219.readers.present import read
     else:
         raise ConfigurationError("no reader for readings of kind %d" % kind)
-    return await read(tables)
+    return read(tables)
 
 
 def is_stepwise(kind: int) -> bool:

@@ -285,7 +285,7 @@ class MeterTask(Collector):
         if MICROPYTHON:
             # A board has no room for a second reader, so present values wait until this one is done.
             assert self._tables is not None
-            if len(self._running) > 1 or below <= schedule.ASKED:
+            if len(self._running) > 1 or below <= schedule.ASKED or self._tables.traces:
                 return
             below = min(below, schedule.ASKED + 1)
             if "seen" not in self._tables.memo or kind in (self._given_up, model.MBUS):

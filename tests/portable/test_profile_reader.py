@@ -2,7 +2,7 @@
 
 import unittest
 
-from gateway.c1219.readers import load_profile
+from gateway.c1219.readers import load_profile, profile_in_turn
 from gateway.c1219.tables import Tables
 from gateway.errors import NoAnswer, Refused, TableError
 from gateway.transmission import frames, registry
@@ -63,9 +63,10 @@ class Reader:
         self.twice = 0
         self.frame = 0
         self.keeps = True
+        self.read = load_profile.read
 
     def step(self):
-        step = run(load_profile.read(self.tables, self.cursor))
+        step = run(self.read(self.tables, self.cursor))
         for series in step.items if self.keeps else ():
             self.keep(series)
         if step.items and self.keeps:
@@ -587,6 +588,26 @@ class TestTheLink(Case):
         self.assertTrue(lost[0] > 10)
         data = [r for r in meter.reads if r[0] == 64 and r[2] == 48]
         self.assertEqual(len(set(data)), len(data))
+
+    def test_a_board_that_forgets_after_each_step_asks_once_how_it_is_configured(self):
+        each = simple(12, 96)
+        fill(each, 6 * 96)
+        meter = ProfileMeter([each, None, None, None])
+        reader = Reader(meter)
+        reader.read = profile_in_turn.read
+        steps = 0
+        while reader.step().more:
+            reader.tables.memo.pop("load_profile", None)
+            steps += 1
+            if steps == 3:
+                asked = [r for r in meter.reads if r[0] == 62]
+                held = list(reader.order)
+                each.configure()
+                meter.reconfigured()
+                fill(each, 2 * 96)
+        self.same(reader, 1, each, [key[1:] for key in held] + each.held())
+        self.assertEqual(len(asked), 1)
+        self.assertEqual([key for key in reader.tables.memo if key == "traced"], [])
 
     def test_backfill_is_few_large_exact_reads(self):
         each = simple(40, 96)

@@ -115,9 +115,7 @@ async def _load(tables: "Tables") -> "Profile":
     from .profile_loading import load
 
     try:
-        # There, what was derived is forgotten after each step.
-        profile: Profile = await (tables.trace(load) if MICROPYTHON else load(tables))
-        return profile
+        return await load(tables)
     finally:
         # A board has no room for it beside what is read then.
         forget("gateway.c1219.readers", "profile_loading")
