@@ -129,7 +129,9 @@ def _commands(found: config.Configuration, meter: config.MeterSection) -> str:
     file = found.command_credential(meter)
     if file is None or not found.commands.allow:
         return "  takes no commands"
-    allowed = ", ".join(found.commands.allow)
+    # Nothing but a board is updated by one.
+    taken = [one for one in found.commands.allow if one != "update" or found.board]
+    allowed = ", ".join(taken) or "none that is not for a board"
     line = f"  takes commands ({allowed}) from who knows the secret in {file}"
     if file in (found.broker.credential_file, found.broker.password_file):
         line += ": the secret of the broker section, so who gives receipts can command too; give it its own"

@@ -433,7 +433,7 @@ class TestCommands:
         owner = '[commands]\ncredential_file = "owner"\n'
         line = self.summary(directory, owner + MINIMAL)
         assert f"from who knows the secret in {directory / 'owner'}" in line
-        assert "(read-now, backfill, set-interval, self-test, update)" in line
+        assert "(read-now, backfill, set-interval, self-test)" in line  # only a board can be updated
         assert "receipts" not in line
         assert "(read-now)" in self.summary(directory, owner + 'allow = ["read-now"]\n' + MINIMAL)
         assert self.summary(directory, owner + "allow = []\n" + MINIMAL) == "takes no commands"
