@@ -142,8 +142,9 @@ class Commands:
     """For all meters and for as long as the gateway runs; `run` is a supervised worker's.
 
     `owners`: by the meter's name, the key of who may command it (gateway.transmission.commands.command_key)
-    and the actions allowed. `has_clock`: commands may be judged by the time; else, and for clocks that are
-    wrong, by a challenge. `updater`: where the program can be replaced by a command, set before `serve`.
+    and the actions allowed. `has_clock`: commands may be judged by the time, as soon as that is the
+    network's; else, and for clocks that are wrong, by a challenge. `updater`: where the program can be
+    replaced by a command, set before `serve`.
     `taken`: how many were carried out; `ignored`: messages that nobody is owed an answer to, which are
     forged, or more than there is time for.
     """
@@ -232,7 +233,9 @@ class Commands:
         self.ignored += 1
 
     def _judge(self, desk: _Desk, command: "Command", tag: bytes) -> None:
-        now = clock.utc_ms() // 1000 if self.has_clock else None
+        # The meter's clock is not for judging who may command, and one that was never set knows nothing.
+        trusted = self.has_clock and clock.source() == clock.NETWORK
+        now = clock.utc_ms() // 1000 if trusted else None
         verdict = command.verdict(now, desk.last, desk.challenge())
         if verdict == commands.REPEATED:
             self._repeat(desk, command, tag)
@@ -376,7 +379,7 @@ def _why_expired(command: "Command", now: "int | None") -> str:
     if command.challenge:
         return "its challenge is not the open one"
     if now is None:
-        return "there is no clock here: a command has to repeat the challenge"
+        return "there is no clock here that can be trusted: a command has to repeat the challenge"
     if now >= command.expires:
         return "by the clock here its time ended %d s ago" % (now - command.expires)
     if now < command.issued:

@@ -77,7 +77,7 @@ async def test_a_board_without_a_clock(application: Application, tmp_path: Path)
     assert (update.status, "damaged on its way" in update.text) == (FAILED, True), update.text
     told = [text for text in told if "bundle" not in text]
     assert len(told) == 4
-    assert all("there is no clock here" in text for text in told)
+    assert all("there is no clock here that can be trusted" in text for text in told)
     assert "MemoryError" not in errors.decode()
     assert OWNER not in errors.decode()
 

@@ -3,6 +3,7 @@
 import asyncio
 import unittest
 
+from gateway import clock
 from gateway.core.commands import Commands
 from gateway.core.memory_outbox import MemoryOutbox
 from gateway.core.sender import Sender
@@ -337,6 +338,24 @@ class TestTime(Bench):
 
         self.run_bench(script, has_clock=False)
         self.assertEqual(self.task.asked, [("test",)])
+
+    def test_the_time_counts_once_it_is_the_networks(self):
+        """A board has its meter's time first, or none."""
+
+        async def script():
+            for by_meter, utc in ((True, 1000 * NOW), (False, 5000)):
+                clock._time.by_meter, self.clock.utc = by_meter, utc
+                result, challenge = await self.say(command(1))
+                self.assertEqual((result.status, type(challenge)), (EXPIRED, Challenge))
+                self.assertIn("no clock here that can be trusted", result.text)
+            self.clock.utc = 1000 * NOW
+            self.assertEqual(said(await self.say(command(1))), [(1, DONE)])
+
+        before = clock._time.by_meter
+        try:
+            self.run_bench(script)
+        finally:
+            clock._time.by_meter = before
 
     def test_flash_that_was_set_back_is_told_no_old_command(self):
         answers = []
