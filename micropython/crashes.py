@@ -108,7 +108,6 @@ def restart(why: str) -> None:
 
 def crash(error: BaseException) -> None:
     """Note it and begin again, whatever becomes of the note."""
-    sys.print_exception(error, sys.stderr)  # type: ignore[attr-defined]
     try:
         machine.RTC().memory((_CRASHED + note(error)).encode())
     except Exception:

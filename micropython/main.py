@@ -20,6 +20,7 @@ def main() -> None:
 
         run(crashed, why)
     except Exception as error:
+        sys.print_exception(error, sys.stderr)  # type: ignore[attr-defined]
         crashes.crash(error)
 
 
