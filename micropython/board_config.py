@@ -8,6 +8,7 @@ import json
 import os
 
 from board_profile import Profile
+from config_problems import Problems, checked
 from mqtt import MqttBroker, tls_context
 from mqtt_machine import MqttMachine
 from secret_file import offered, read_file, read_secret
@@ -16,12 +17,12 @@ from uart_link import Line
 from gateway._compat import TYPE_CHECKING
 from gateway.core.gateway import SYNC_MS, Gateway, last_will
 from gateway.core.meter_settings import MeterSettings
-from gateway.errors import BrokerError, ConfigurationError, FrameError, OutboxError
+from gateway.errors import ConfigurationError, FrameError, OutboxError
 from gateway.transmission.ids import parse_uuid
 from gateway.transmission.model import FOREIGN, KIND_NAMES, SELF_READ
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from gateway.core.outbox import Outbox
@@ -88,45 +89,6 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _CONSENT = "yes, without encryption"
 _LEAST_WATCHDOG_S = 120
 _RATES = (300, 600, 1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 115200)
-
-
-class Problems:
-    """What is wrong with the configuration, so that all of it is told at once."""
-
-    def __init__(self) -> None:
-        self.found: list[str] = []
-
-    def add(self, where: str, what: object) -> None:
-        self.found.append("%s: %s" % (where, what))
-
-    def of(self, work: "Callable[..., Any]", *arguments: "Any") -> "Any":
-        """What `work` gives; None when it finds something wrong, which is noted."""
-        try:
-            return work(*arguments)
-        except (ConfigurationError, BrokerError) as error:
-            self.found.append(str(error))
-            return None
-
-    def tell(self) -> None:
-        if self.found:
-            raise ConfigurationError("\n".join(sorted(self.found)))
-
-
-def checked(given: "Any", fields: "dict[str, Any]", where: str, problems: Problems) -> "dict[str, Any]":
-    """The fields with defaults filled in, also in place of what is wrong."""
-    for name in given:
-        if name not in fields:
-            problems.add(where + name, "there is no such field")
-    values = {}
-    for name, (kind, default) in fields.items():
-        value = given.get(name, default)
-        if value is None:
-            problems.add(where + name, "has to be given")
-        elif not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 0)):
-            problems.add(where + name, "takes a %s, not %r" % (kind.__name__, value))
-            value = default
-        values[name] = value
-    return values
 
 
 def load(path: str = PATH) -> "dict[str, Any]":
@@ -318,9 +280,11 @@ class Sections:
             self.client, self.on_demand = make_client(values, self.intervals_ms, problems)
         self.commands: dict[str, Any] | None = None
         if values["commands"]:
+            from command_config import FIELDS as COMMANDS
             from command_config import check_commands
 
-            self.commands = check_commands(values["commands"], problems)
+            commands = checked(values["commands"], COMMANDS, "commands.", problems)
+            self.commands = check_commands(commands, problems)
         self.wifi = wifi_of(values["wifi"], problems)
         self.ntp = checked(values["ntp"], _NTP_FIELDS, "ntp.", problems)
         self.page = checked(values["page"], _PAGE_FIELDS, "page.", problems)

@@ -3,7 +3,6 @@
 Imported once and forgotten, as mep_config.py.
 """
 
-from board_config import checked
 from secret_file import read_secret
 
 from gateway._compat import TYPE_CHECKING
@@ -13,21 +12,20 @@ from gateway.transmission.commands import ACTION_NAMES, UPDATE, command_key
 if TYPE_CHECKING:
     from typing import Any
 
-    from board_config import Problems
+    from config_problems import Problems
 
     from gateway.core.outbox import Outbox
     from gateway.core.supervisor import Log
 
-_FIELDS: "dict[str, Any]" = {
+FIELDS: "dict[str, Any]" = {
     "credential_file": (str, None),
     "allow": (list, list(ACTION_NAMES[1:])),
     "clock": (bool, False),
 }
 
 
-def check_commands(given: "dict[str, Any]", problems: "Problems") -> "dict[str, Any]":
+def check_commands(values: "dict[str, Any]", problems: "Problems") -> "dict[str, Any]":
     """For make_commands: the owner's key, numbers of actions, and whether the board's clock is right."""
-    values = checked(given, _FIELDS, "commands.", problems)
     file = values["credential_file"]
     credential = file and problems.of(read_secret, file, "credential")
     actions = []

@@ -9,7 +9,7 @@ from gateway.transmission.model import MBUS
 if TYPE_CHECKING:
     from typing import Any
 
-    from board_config import Problems
+    from config_problems import Problems
 
     from gateway.c1219.alerts import Client
     from gateway.c1219.on_demand import OnDemand

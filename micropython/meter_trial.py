@@ -1,7 +1,8 @@
 """Whether a meter answers, and what it says, with what a person has just typed in."""
 
-import board_config
+from board_config import PATH
 from board_profile import Profile
+from config_problems import Problems, checked
 from config_writer import Writer
 from secret_file import offered
 from uart_link import Line
@@ -38,13 +39,13 @@ def _opener(settings: "dict[str, Any]", secrets: "dict[str, bytes]") -> "Callabl
     fields = dict(_FIELDS)
     fields.update(FIELDS)
     secrets = {name: secrets[name] for name in secrets if name in fields}
-    writer = Writer({name: settings[name] for name in fields if name in settings}, secrets, board_config.PATH)
-    problems = board_config.Problems()
-    values = board_config.checked(writer.settings, fields, "", problems)
+    writer = Writer({name: settings[name] for name in fields if name in settings}, secrets, PATH)
+    problems = Problems()
+    values = checked(writer.settings, fields, "", problems)
     profile = problems.of(Profile, values["board"])
     offered.update(writer.files)
     try:
-        opener = profile and make_opener(values, Line(profile), board_config.PATH, _silent, problems)
+        opener = profile and make_opener(values, Line(profile), PATH, _silent, problems)
     finally:
         offered.clear()
     problems.tell()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from board_config import Problems
+    from config_problems import Problems
     from uart_link import Line
 
     from gateway.core.supervisor import Log

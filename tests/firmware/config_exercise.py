@@ -7,7 +7,8 @@ import json
 import os
 
 import board_config
-from board_config import PATH, Problems, Sections
+from board_config import PATH, Sections
+from config_problems import Problems
 
 from gateway.errors import ConfigurationError
 
