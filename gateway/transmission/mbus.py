@@ -6,6 +6,7 @@ what each record is; the numbers are taken from the bytes themselves, because it
 
 Water is WATER_..., gas and heat OSGP_gas_... and OSGP_heat_..., all else OSGP_mbus_.... A record that is not
 the present value says so behind that: "_storage_1", "_tariff_2", "_unit_1", "_maximum", "_minimum", "_error".
+Where a gas meter tells its volume at base conditions and as it counted it, the latter is "_uncorrected".
 Values that the device marks as wrong, and records that only their manufacturer understands, are left out;
 they stand in the raw telegram.
 """
@@ -22,6 +23,7 @@ from meterbus.telegram_variable_data_record import TelegramVariableDataRecord
 from ..errors import FrameError
 from .model import MBUS, Reading, Value
 from .registry import fault_number, number
+from .registry import name as property_name
 
 MAX_TELEGRAM = 255  # its length is one byte
 
@@ -91,6 +93,7 @@ _EXTENDED |= set(range(0x140, 0x162))
 _GIGAJOULE = {0x208: 8, 0x209: 9}  # 10^n J, which the library leaves without a unit
 _RESERVED = (0x6F, 0x7C, 0x7D, 0x7E, 0x7F, 0x7B)
 _CORRECTIONS = range(0x70, 0x78)  # VIFE: times 10^(n - 6)
+_UNCORRECTED = 0x3A  # VIFE: not converted to base conditions, as many gas meters count
 _FUNCTIONS = {
     FunctionType.INSTANTANEOUS_VALUE: "",
     FunctionType.MAXIMUM_VALUE: "_maximum",
@@ -179,12 +182,27 @@ def _variable(telegram: bytes, info: int) -> list[Value]:
         body.load([0x76 if info & _MOST_SIGNIFICANT_FIRST else 0x72, *telegram])
         values = _header(telegram, info)
         medium = _MEDIA.get(telegram[7], "mbus")
+        uncorrected: list[Value] = []
         for record in body.bodyPayload.records:
             value = _record(record, medium)
             if value:
-                values.append(value)
+                (uncorrected if _is_uncorrected(record.vib.parts) else values).append(value)
+        values += _apart(uncorrected, {value.prop for value in values})
     except (MBusFrameDecodeError, IndexError, KeyError, ValueError, TypeError) as error:
         raise FrameError(f"an M-Bus telegram whose records can't be told apart: {error!r}") from None
+    return values
+
+
+def _is_uncorrected(vib: list[int]) -> bool:
+    return any(vife & 0x7F == _UNCORRECTED for vife in vib[2 if vib[0] in (0xFB, 0xFD) else 1 :])
+
+
+def _apart(values: list[Value], taken: set[int | str]) -> list[Value]:
+    """The values, under names of their own where these are `taken`."""
+    for value in values:
+        if value.prop in taken:
+            known = property_name(value.prop) if isinstance(value.prop, int) else value.prop
+            value.prop = f"{known}_uncorrected"
     return values
 
 
@@ -249,6 +267,8 @@ def _meaning(vib: list[int]) -> tuple[str, str | None, int, int] | None:
     factor, unit, kind = VIFTable.lut[code]
     mantissa, exponent = _factor(float(factor))
     for vife in more:
+        if vife & 0x7F == _UNCORRECTED:
+            continue
         if vife & 0x7F not in _CORRECTIONS:
             return None  # it would change what the value means
         exponent += (vife & 7) - 6

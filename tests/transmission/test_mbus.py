@@ -92,6 +92,15 @@ def test_a_gas_meter():
     assert said["OSGP_gas_volume_storage_1"] == (25, -2, "m3")
 
 
+def test_a_gas_meter_that_does_not_convert_to_base_conditions():
+    assert one("0C 93 3A 78 56 34 12", 3) == {"OSGP_gas_volume": (12345678, -3, "m3")}
+    for record in ("0C 93 3A 02 00 00 00 0C 13 01 00 00 00", "0C 13 01 00 00 00 0C 93 3A 02 00 00 00"):
+        assert one(record, 3) == {
+            "OSGP_gas_volume": (1, -3, "m3"),
+            "OSGP_gas_volume_uncorrected": (2, -3, "m3"),
+        }
+
+
 def test_a_heat_meter():
     said = named(mbus.decode(telegram(HEAT)))
     assert said["OSGP_mbus_manufacturer"] == "KAM"
@@ -176,7 +185,6 @@ def test_units_convert_exactly(record: str, expected: tuple):
 
 
 def test_what_a_later_part_of_the_code_changes_is_left_out():
-    assert one("04 93 3A 01 00 00 00") == {}  # uncorrected volume
     assert one("04 FF 13 01 00 00 00") == {}  # the manufacturer's own
     assert one("04 7C 01 58 01 00 00 00") == {}  # a unit in words
     assert one("0F 01 02 03") == {}
