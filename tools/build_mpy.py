@@ -22,7 +22,7 @@ from shake import Application
 from source_tree import ROOT, name, portable_files
 
 # What the firmware starts, and what stands beside that in the file system's root; what these name of other
-# modules keeps its name.
+# modules keeps its name, as all of theirs does that is not private.
 MAINS = ("boot", "main")
 STARTERS = ("crashes", "durable_file", "slot_files", "slot_rom", "slots")
 # The module that all joins that is loaded for good, and what else that is, though it is imported within

@@ -32,7 +32,8 @@ _NEEDED = {"type"}  # builtins that the writer names
 class Linked:
     """`sources`: text by module name; `packages`: which are packages; `main`: the module that those join that
     are loaded for good, which are what it imports and `resident` with what they import; `starters`: modules
-    that others import by name, as they do what these import, and that are not rewritten where they lie.
+    that others import by name, as they do what these import. Where they lie they are not rewritten: here only
+    their private names are.
     `kept`: names of attributes that objects of the interpreter have; `interned`: names that it has in its
     table anyway; `asked`: globals that somebody else asks for. Gives `texts` by the name of the new module,
     `module_of` by that of the old one, and `starts`, at which lines of the new modules the old ones begin."""
@@ -124,6 +125,9 @@ class Linked:
         for function in functions:
             stay |= rebound(function)
             assert function.args.kwarg is None, ast.unparse(function.args)
+        for starter in self._starters:
+            tree = self._parts[starter].module.tree
+            stay |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
         return {
             name: self.member(_MOST_PARAMETERS + number)
             for number, name in enumerate(sorted(self._keywords - stay))
@@ -149,7 +153,7 @@ class Linked:
                         yield from self._named(part, statement.value)
 
     def _ask(self) -> None:
-        """What starters, which are not rewritten where they lie, ask of others keeps its name."""
+        """What starters, which lie beside several such applications, ask of others keeps its name."""
         for starter in self._starters:
             tree = self._parts[starter].module.tree
             imports = dict(self._all_imports(self._parts[starter]))
@@ -268,9 +272,12 @@ class Linked:
         for starter in self._starters:
             for node in ast.walk(self._parts[starter].module.tree):
                 if isinstance(node, ast.Attribute):
-                    kept.add(node.attr)
+                    named = {node.attr}
                 elif isinstance(node, ast.ClassDef):
-                    kept |= bound_in(node.body)
+                    named = bound_in(node.body)
+                else:
+                    continue
+                kept.update(each for each in named if not each.startswith("_"))
         classes = [
             node
             for part in self._parts.values()
@@ -352,7 +359,7 @@ class Linked:
                 for each in sorted(part.defined):
                     if (
                         (name, each) in self._asked
-                        or name in self._starters
+                        or (name in self._starters and not each.startswith("_"))
                         or each in self._fixed
                         or each.startswith("__")
                         or self._is_exception(name, each)
