@@ -734,6 +734,18 @@ class TestChannels(Case):
             ],
         )  # fmt: skip
 
+    def test_scalars_that_are_not_in_use_have_their_place_and_no_effect(self):
+        sets = [simple(2, 4, (0, 1), factors=[(1000, 3), (7, 2)]), simple(2, 4, (2,)), None, None]
+        for each in sets[:2]:
+            each.record([5] * each.channels)
+        meter = ProfileMeter(sets)
+        dimensions = meter.dimensions()
+        render = meter.render
+        actual = dimensions[:4] + bytes((dimensions[4] & 0x3F,)) + dimensions[5:]
+        meter.render = lambda table, *part: actual if table == 61 else render(table, *part)
+        found = [row[1] for row in Reader(meter).all().found.values()]
+        self.assertEqual(found, [{"OBIS_1.8.0": (5, -3), "OBIS_2.8.0": (5, -3)}, {"OBIS_3.8.0": (5, -3)}])
+
     def test_present_demands_are_named_by_what_they_are_of(self):
         each = simple(2, 4, (88, 97, 95))
         each.record([1, 2, 3])

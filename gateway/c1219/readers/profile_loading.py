@@ -54,6 +54,8 @@ async def _load(tables: "Tables", actual: "Table") -> Profile:
             try:
                 await _load_set(tables, profile, each, claim)
                 control = BT62.decode(await tables.part(BT62, at, BT62.size(dims)), dims)
+                if not actual["scalars"] >> number & 1:
+                    control["scalars"] = ()  # they have a place, and are not in use
                 await _load_columns(each, control, sources, actual["end_readings"])
                 await _load_past(tables, each, control, sources)
             except TableError as error:
