@@ -195,13 +195,15 @@ def _decode(
     values: Table = {}
     at = 0
     field = _Field(fields, dims)
-    while here < end:
+    missing = len(names) or -1
+    while here < end and missing:
         field.read(here)
         here = field.end
         each = field.each
         behind = at + field.count * each
         if _is_named(fields, field.name, names):
             name = _text(fields, field.name)
+            missing -= 1
             if BYTES <= field.kind <= TEXT:
                 values[name] = _element(fields, field, data[at:behind], dims)
             elif field.is_array:
@@ -222,6 +224,11 @@ def _decode(
     return values
 
 
+# Fields and dimensions whose size was asked for last, and that: whoever reads a table asks three times. What
+# dimensions say does not change; when they are dropped, others take their place.
+_sized: "list[Any]" = [None, None, 0]
+
+
 class Layout:
     """A declared table. `table`: its number, extended tables from 2048 on. `needs`: the groups of
     dimensions (Tables loads them) that resolve it."""
@@ -240,10 +247,14 @@ class Layout:
 
     def size(self, dims: "Dimensions") -> int:
         """Bytes of the whole table; TableError when no table can be so long."""
-        try:
-            return _size(self.fields, 0, len(self.fields), dims)
-        except TableError as error:
-            raise TableError("%s: %s" % (self.name, error)) from None
+        fields = self.fields
+        if _sized[0] is not fields or _sized[1] is not dims:
+            try:
+                _sized[2] = _size(fields, 0, len(fields), dims)
+            except TableError as error:
+                raise TableError("%s: %s" % (self.name, error)) from None
+            _sized[0], _sized[1] = fields, dims
+        return int(_sized[2])
 
     def decode(self, data: "bytes | bytearray", dims: "Dimensions", names: "Sequence[str]" = ()) -> "Table":
         """The named top-level fields, or all. Single fields that this meter lacks are missing from the
@@ -285,13 +296,16 @@ def _pieces(
 ) -> "Iterator[tuple[int, int]]":
     """(offset, count) of what must not be torn: records that fit `limit`, else what they are made of."""
     field = _Field(fields, dims)
-    while here < end:
+    missing = len(names) or -1
+    while here < end and missing:
         field.read(here)
         here = field.end
         count, each = field.count, field.each
         if not _is_named(fields, field.name, names):
-            pass
-        elif BYTES <= field.kind <= TEXT:
+            at += count * each
+            continue
+        missing -= 1
+        if BYTES <= field.kind <= TEXT:
             if count:
                 yield at, count
         else:
