@@ -316,6 +316,7 @@ def test_a_c3_and_a_stop_by_ctrl_c(
             ):
                 desk.flash(board, "ustepper")
         desk.flash(board, "ustepper", erase=True)
+        assert "Set-up, where its settings are wrong" in desk.said  # it has no button
         assert board.data[: file.stat().st_size] == file.read_bytes()
         assert json.loads(image.read(bytes(board.data[FILE_SYSTEM:]))["/config/profile.json"])["uart"] == 1
 
