@@ -24,6 +24,8 @@ _SETTLE_MS = const(100)
 class UartLink(Link):
     """Of a Line: one at a time, used once. A line whose far end is away is silent; the driver finds out."""
 
+    stalls = False  # a frame fits into the UART's buffer
+
     def __init__(self, line: "Line", uart: "Any") -> None:
         self._uart = uart
         self._reader: Any = asyncio.StreamReader(uart)

@@ -6,7 +6,7 @@ from ..errors import Refused
 from ..meter import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from typing import Any
 
 # What a backfill leaves in the bucket, so that alarms and present values never wait for it.
@@ -71,17 +71,21 @@ class LinkBudget(Meter):
         if self.on_alert is not None:
             self.on_alert()
 
-    async def read(self, table: int, offset: "int | None" = None, count: "int | None" = None) -> bytes:
+    def read(
+        self, table: int, offset: "int | None" = None, count: "int | None" = None
+    ) -> "Coroutine[Any, Any, bytes]":
         """As Meter.read; between its messages others may go ahead."""
-        at = offset or 0
+        if count and self.max_read and count > self.max_read:
+            return self._parted(table, offset or 0, count)
+        return self._read(table, offset, count)
+
+    async def _parted(self, table: int, at: int, count: int) -> bytes:
         pieces = []
-        while count and self.max_read and count > self.max_read:
+        while self.max_read and count > self.max_read:
             size = self.max_read
             pieces.append(await self._read(table, at, size))
             at += size
             count -= size
-        if not pieces:
-            return await self._read(table, offset, count)
         pieces.append(await self._read(table, at, count))
         return b"".join(pieces)
 

@@ -2,7 +2,12 @@
 
 
 class Link:
-    """A connected byte stream; used once and thrown away, reconnecting is the supervisor's work."""
+    """A connected byte stream; used once and thrown away, reconnecting is the supervisor's work.
+
+    `stalls`: a write may have to wait for the far end.
+    """
+
+    stalls = True
 
     async def read(self) -> bytes:
         """The bytes that have arrived, at least one; waits for them. Raises LinkError when the line is

@@ -194,8 +194,12 @@ class Pump:
         """Send it; gives the time at which the line has taken the last byte."""
         self._check()
         line_ms = self._line_ms(len(frame))
+        writing = self._link.write(frame)
         try:
-            await clock.wait_for_ms(self._link.write(frame), line_ms + self._stall_ms)
+            if self._link.stalls:
+                await clock.wait_for_ms(writing, line_ms + self._stall_ms)
+            else:
+                await writing  # a time-out takes a task
         except Expired:
             self._lose("it takes no bytes")
             self._check()

@@ -42,8 +42,8 @@ _TRIES = const(3)
 
 # What is read at once, before it is checked that the meter did not move on. Of that a step gives as many
 # values as a board can hold as objects, and as many bits as a frame of 8 KiB has room for.
-_READ_SIZE = 1280 if MICROPYTHON else 5632
-_STEP_VALUES = 256 if MICROPYTHON else 480
+_READ_SIZE = 896 if MICROPYTHON else 5632
+_STEP_VALUES = 192 if MICROPYTHON else 480
 _FRAME_BITS = const(60000)
 _ROW_BITS = const(16)
 _VALUE_BITS = const(36)
@@ -405,8 +405,11 @@ class _Part:
         if not untrusted:
             chosen = each.columns_at(end_time - (last - first) * each.seconds)
         columns = chosen[0] + chosen[1]
-        mantissas: list[list[int | None]] = [[] for _ in columns]
-        times: list[int] = []
+        # Lists that grow would take twice their room.
+        most = min(end - first, _STEP_VALUES // max(len(columns), 1) + 1)
+        mantissas: list[list[int | None]] = [[None] * most for _ in columns]
+        times = [0] * most
+        row = 0
         faults: list[tuple[int, int | str]] = []
         origins: list[tuple[int, int, int, int, int]] = []
         extended = each.channels // 2 + 1
@@ -455,18 +458,21 @@ class _Part:
             self._bits += bits
             self._values += len(columns)
             self._open = found
-            row = len(times)
-            times.append(time)
+            times[row] = time
             for j in range(len(columns)):
-                mantissas[j].append(values[j])
+                mantissas[j][row] = values[j]
             for one in found:
                 faults.append((row, one))
+            row += 1
             if origins and origins[-1][4] + origins[-1][0] == i:
                 origins[-1] = (origins[-1][0] + 1,) + origins[-1][1:]
             else:
                 origins.append((1, each.number + 1, each.configuration, sequence, i))
             i += 1
-        if times:
+        if row:
+            del times[row:]
+            for some in mantissas:
+                del some[row:]
             told = [
                 Column(columns[j][1], mantissas[j], columns[j][2], columns[j][3]) for j in range(len(columns))
             ]
