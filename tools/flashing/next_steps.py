@@ -26,8 +26,8 @@ def for_image(made: Plan, written: Sequence[tuple[int, Path]]) -> str:
 def _set_up(profile: Profile) -> str:
     when = "whenever its button is held" if "button" in profile.pins else "where its settings are wrong"
     return (
-        f"- Set-up, {when}: the access point's password is {profile.password}, and is shown this once. Write it "
-        "onto the board."
+        f"- Set-up, {when}: the access point's password is {profile.password}, and is shown this once. Write "
+        "it onto the board."
     )
 
 
