@@ -207,8 +207,9 @@ def test_a_configuration_that_check_refuses(
 ) -> None:
     wrong = configuration.with_name("wrong.toml")
     wrong.write_text(configuration.read_text().replace('security = "tls"', 'security = "secret"'))
-    with pytest.raises(ConfigurationError, match=r"wrong\.toml:\d+: meter 1\.security:"):
-        Desk(wrong, firmware_file, small).flash(board)
+    for file in (firmware_file, wrong):  # and before a firmware file is looked at
+        with pytest.raises(ConfigurationError, match=r"wrong\.toml:\d+: meter 1\.security:"):
+            Desk(wrong, file, small).flash(board)
     assert is_blank(board)
 
 

@@ -41,6 +41,7 @@ class Job:
 
     def write_image(self, out: Path) -> None:
         """The image of the file system, and beside it that of the ROMFS partition where there is one."""
+        self._settings(0)  # what is wrong with them is told before anything is built or fetched
         found = firmware.read(self._firmware_file, self.profile.chip) if self._firmware_file else None
         made = self._plan(self.profile.flash_bytes, found)
         self._tell(made)
@@ -69,6 +70,7 @@ class Job:
         stub: bool = True,
         monitor: bool = False,
     ) -> None:
+        self._settings(0)
         file = self._firmware_file or fetch.fetch(self.profile.chip, fetch.cache(), self.show)
         found = firmware.read(file, self.profile.chip)
         made = self._plan(self.profile.flash_bytes, found)
@@ -107,12 +109,10 @@ class Job:
 
     def _plan(self, flash_bytes: int, found: firmware.Firmware | None) -> plan.Plan:
         table = plan.STOCK if found is None else found.table
-
-        def make(outbox_bytes: int) -> settings.Settings | None:
-            if self._config is None:
-                return None
-            return settings.from_toml(self._config, self.profile, self._meter, outbox_bytes)
-
-        make(0)  # what is wrong with it is told before anything is built
         application = None if self._frozen else self._application
-        return plan.plan(self.profile, table, flash_bytes, application, make, found)
+        return plan.plan(self.profile, table, flash_bytes, application, self._settings, found)
+
+    def _settings(self, outbox_bytes: int) -> settings.Settings | None:
+        if self._config is None:
+            return None
+        return settings.from_toml(self._config, self.profile, self._meter, outbox_bytes)
