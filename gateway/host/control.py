@@ -168,7 +168,9 @@ class Control:
         """One request after the other; what makes no sense is answered, and ends the connection."""
         while True:
             try:
-                line = await asyncio.wait_for(reader.readline(), _SILENCE_S)
+                # Not wait_for: before Python 3.12 it can swallow a cancellation that races with the result.
+                async with asyncio.timeout(_SILENCE_S):
+                    line = await reader.readline()
             except (OSError, TimeoutError):
                 return
             except ValueError:
@@ -317,6 +319,7 @@ async def _say(writer: asyncio.StreamWriter, answer: Answer) -> None:
     try:
         # Half a surrogate pair, which a request may hold, becomes JSON's own escape for it.
         writer.write(json.dumps(answer, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
-        await asyncio.wait_for(writer.drain(), _READING_S)
+        async with asyncio.timeout(_READING_S):
+            await writer.drain()
     except (OSError, TimeoutError):
         raise _Gone from None

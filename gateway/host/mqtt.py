@@ -95,7 +95,7 @@ class MqttBroker(Broker):
         client.pending_calls_threshold = 1000  # the sender bounds what is under way; no need to warn
         client._client.on_message = _readable(client._on_message)
         try:
-            await client.__aenter__()
+            await _cancellable(client.__aenter__())
         except aiomqtt.MqttError as error:
             state, reason = self._came_back(error)
             raise BrokerError(f"can't connect to {self.name}: {reason}", state) from None
@@ -181,7 +181,7 @@ class MqttBroker(Broker):
             # A broker that hangs is left without a word.
             with contextlib.suppress(aiomqtt.MqttError, OSError, TimeoutError):
                 async with asyncio.timeout(_LEAVE_S):
-                    await client.__aexit__(None, None, None)
+                    await _cancellable(client.__aexit__(None, None, None))
 
     def _connected(self) -> aiomqtt.Client:
         if self._client is None or self._listener is None:
@@ -257,6 +257,18 @@ def _readable(take: Callable[[mqtt.Client, object, mqtt.MQTTMessage], None]) -> 
             take(client, data, message)
 
     return on_message
+
+
+async def _cancellable(call: Coroutine[object, object, _T]) -> _T:
+    """What `call` gives. A task of its own, for the library waits with wait_for, which before Python 3.12 can
+    swallow a cancellation that races with the result: whoever is to end would go on for ever."""
+    task = asyncio.ensure_future(call)
+    task.add_done_callback(_look_at)
+    try:
+        await asyncio.wait((task,))
+    finally:
+        task.cancel()
+    return task.result()
 
 
 def _look_at(task: asyncio.Task[_T]) -> None:

@@ -1,6 +1,7 @@
 """The MQTT client against a real broker, and what it says when there is none."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
@@ -209,6 +210,23 @@ async def test_messages_that_nobody_looks_at_take_bounded_memory():
         assert broker.dropped >= 4
         assert (await broker.receive())[1][0] == broker.dropped + 1
         await broker.close()
+
+
+async def test_who_is_to_end_while_it_connects_ends(monkeypatch):
+    begun = asyncio.Event()
+
+    async def connect(_: object) -> None:
+        """As the library's, when the broker's answer comes in that moment."""
+        with contextlib.suppress(asyncio.CancelledError):
+            begun.set()
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("gateway.host.mqtt.aiomqtt.Client.__aenter__", connect)
+    connecting = asyncio.create_task(client(1).connect())
+    await begun.wait()
+    connecting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await connecting
 
 
 async def test_use_without_a_connection():
