@@ -15,14 +15,17 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from flashing import backup, ports, profile
-from flashing.board import connect
-from flashing.job import Job
-from flashing.monitor import listen
-from flashing.show import Show
+try:
+    import typer
+    from flashing import backup, ports, profile
+    from flashing.board import connect
+    from flashing.job import Job
+    from flashing.monitor import listen
+    from flashing.show import Show
 
-from gateway.errors import ConfigurationError, GatewayError
+    from gateway.errors import ConfigurationError, GatewayError
+except ModuleNotFoundError as error:  # before there is anything that could tell it better
+    sys.exit(f"flash.py: {error.name} is not installed: pip install -e '.[board]' in the project's folder")
 
 app = typer.Typer(
     add_completion=False,
@@ -90,7 +93,9 @@ def flash(
         raise ConfigurationError(f"say which board with --board: {', '.join(profile.names())}")
     job = Job(board, config, meter, firmware, Show(), frozen=frozen)
     if image_only is not None:
-        job.write_image(image_only)
+        if port or erase or monitor:
+            raise ConfigurationError("--image-only asks no board: leave out --port, --erase and --monitor")
+        job.write_image(image_only, dry_run=dry_run)
     else:
         job.flash(port, baud, dry_run=dry_run, erase=erase, stub=not no_stub, monitor=monitor)
 

@@ -343,6 +343,8 @@ def test_an_image_for_no_board_in_particular(configuration: Path, small: Applica
     said = io.StringIO()
     show = Show(Console(file=said, width=200))
     out = tmp_path / "board.img"
+    Job("generic-esp32", configuration, None, None, show, build=lambda: small).write_image(out, dry_run=True)
+    assert not out.exists()
     Job("generic-esp32", configuration, None, None, show, build=lambda: small).write_image(out)
     assert out.stat().st_size == 0x200000
     assert out.stat().st_mode & 0o777 == 0o600

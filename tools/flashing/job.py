@@ -15,6 +15,9 @@ from .board import connect
 from .monitor import listen
 from .show import Show
 
+_DRY = "This was a dry run: nothing was written"
+_ROMFS = ".romfs"
+
 
 class Job:
     """`config`: None for a board that is set up from a phone. `firmware_file`: None for the pinned one.
@@ -39,8 +42,12 @@ class Job:
         self._frozen = frozen
         self._build = build
 
-    def write_image(self, out: Path) -> None:
+    def write_image(self, out: Path, *, dry_run: bool = False) -> None:
         """The image of the file system, and beside it that of the ROMFS partition where there is one."""
+        if out.suffix == _ROMFS:
+            raise ConfigurationError(
+                f"{out}: a name that ends otherwise: {_ROMFS} is for the application's image"
+            )
         self._settings(0)  # what is wrong with them is told before anything is built or fetched
         found = firmware.read(self._firmware_file, self.profile.chip) if self._firmware_file else None
         made = self._plan(self.profile.flash_bytes, found)
@@ -49,8 +56,12 @@ class Job:
             self.show.say(
                 "Without --firmware, the image is for the partitions of MicroPython's own firmware."
             )
+        if dry_run:
+            self.show.sizes("", made.rows)
+            self.show.say(_DRY)
+            return
         written = []
-        for region, file in ((made.file_system, out), (made.rom, out.with_suffix(".romfs"))):
+        for region, file in ((made.file_system, out), (made.rom, out.with_suffix(_ROMFS))):
             if region is not None:
                 write_private(file, region.data)
                 self.show.say(f"{file}: {region.what}, to be written at 0x{region.place.offset:x}")
@@ -90,7 +101,7 @@ class Job:
             if not dry_run:
                 work.write(board, made, found, erase)
         if dry_run:
-            self.show.say("This was a dry run: nothing was written")
+            self.show.say(_DRY)
             return
         self.show.say(next_steps.text(made))
         if monitor:
