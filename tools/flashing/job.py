@@ -45,9 +45,7 @@ class Job:
     def write_image(self, out: Path, *, dry_run: bool = False) -> None:
         """The image of the file system, and beside it that of the ROMFS partition where there is one."""
         if out.suffix == _ROMFS:
-            raise ConfigurationError(
-                f"{out}: a name that ends otherwise: {_ROMFS} is for the application's image"
-            )
+            raise ConfigurationError(f"{out}: {_ROMFS} is for the application's image; choose another name")
         self._settings(0)  # what is wrong with them is told before anything is built or fetched
         found = firmware.read(self._firmware_file, self.profile.chip) if self._firmware_file else None
         made = self._plan(self.profile.flash_bytes, found)
