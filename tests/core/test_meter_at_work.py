@@ -167,6 +167,21 @@ def test_the_default_schedule_brings_all_that_piled_up_and_what_comes(firmware: 
     assert house.task.problems == {}
 
 
+def test_first_readings_take_few_messages(figures):
+    """Each takes a board a tenth of a second (tests/image/start_time.py)."""
+    house = House("4.30", history_days=3, life="busy")
+    after: dict[int, int] = {}
+
+    async def script() -> None:
+        house.task.onlookers.append(lambda kind, items: after.setdefault(kind, len(house.reads)))
+        await house.clock.advance(20_000)
+
+    house.run(script)
+    figures(", ".join(f"{model.KIND_NAMES[kind]} after {count} messages" for kind, count in after.items()))
+    assert after[model.IDENTITY] <= 9
+    assert after[model.PRESENT] <= 17
+
+
 def test_a_gateway_that_was_off_for_hours_reads_what_it_missed_and_no_more():
     house = House("3.80", history_days=2, life="busy")
 
