@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # At least so many bytes may wait in memory for a sync.
 _LEAST_UNSYNCED = const(32768)
 # Once one part in so many of that waits, a sync is due.
-_DUE = 8 if MICROPYTHON else 4
+_DUE = 16 if MICROPYTHON else 4
 # So often what gives way on a full disk, and the sync with it, is tried in a row.
 _TRIES = const(4)
 # A clock that went so many seconds ahead or back in one step is not believed for a day.
