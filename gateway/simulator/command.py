@@ -108,7 +108,7 @@ def simulate(
     ] = None,
     history: Annotated[
         int, typer.Option(help="The meter has been at work for this many days already.", min=0, max=400)
-    ] = 0,
+    ] = 1,
     profile_sets: Annotated[
         int, typer.Option(help="Load profile data sets, as many as the firmware knows.", min=0, max=4)
     ] = 1,
