@@ -6,7 +6,7 @@
 With the second, hardware.romfs being the image of these stand-ins, they are executed in place as the
 application is, which leaves the heap to that; a board has what they stand for in its firmware. The working
 directory is the root of the board's file system. OSGP_APPLICATION names directories
-with modules besides, separated by colons.
+with modules besides, separated by colons. With OSGP_SPACED garbage is collected as often as on a board.
 """
 
 import os
@@ -20,6 +20,8 @@ def main(arguments=()):
     sys.path[:] = ["", HARDWARE, ".frozen", "/lib"] + roms
     if os.getenv("OSGP_APPLICATION"):
         sys.path += os.getenv("OSGP_APPLICATION").split(":")
+    if os.getenv("OSGP_SPACED"):
+        sys.modules["gc"] = __import__("spaced_gc")
     for name in ("boot.py", "main.py"):
         try:
             code = compiled(name)

@@ -34,7 +34,7 @@ async def test_a_configured_board_reads_and_its_readings_are_stored(tmp_path: Pa
 
 
 async def test_how_long_the_first_reading_takes(tmp_path: Path, figures) -> None:
-    world = World(tmp_path)
+    world = World(tmp_path, tls=False)
     flashed = flashed_board(tmp_path / "board", world.gateway_toml(), partitions=WITH_ROMFS)
     async with world.at_work():
         figures(await start_time.table(world, flashed))

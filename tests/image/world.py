@@ -27,13 +27,14 @@ WIFI = "a word for the radio"
 def gateway_toml(directory: Path, url: str, board: str = "") -> Path:
     """What is flashed, with files that `World` makes. `board`: more lines of that section."""
     file = directory / "gateway.toml"
+    authority = 'ca_file = "ca.pem"' if url.startswith("mqtts:") else ""
     file.write_text(
         f"""\
 [gateway]
 id = "board"
 [broker]
 url = "{url}"
-ca_file = "ca.pem"
+{authority}
 credential_file = "credential"
 [board]
 wifi_ssid = "at home"
@@ -50,12 +51,13 @@ key_file = "meter.key"
 
 
 class World:
-    """`directory`: of all files, with `gateway.toml` and what it names; `database`: the cloud's."""
+    """`directory`: of all files, with `gateway.toml` and what it names; `database`: the cloud's. `tls`:
+    whether to the broker."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, tls: bool = True) -> None:
         self.directory = directory
         self.authority = Authority()
-        certificate = self.authority.issue(directory, "127.0.0.1")
+        certificate = self.authority.issue(directory, "127.0.0.1") if tls else None
         self.broker = NatsServer(directory / "broker", certificate=certificate)
         self.database = directory / "readings.db"
         self.line = directory / "line"
