@@ -9,13 +9,14 @@ Ends with 1 when anything is not as it should be.
 import argparse
 import asyncio
 import json
+import sqlite3
 import ssl
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from tests.certificates import Authority
 from tests.cloud_toml import cloud_toml
 from tests.interpreter import ROOT
 from tests.mep_fakes import KEY
+from tests.patience import PATIENCE_S
 
 # Summer time begins three hours later, a month ends at the end of the day (22:00 UTC).
 BEGIN_MS = int(datetime(2024, 3, 30, 22, 30, tzinfo=UTC).timestamp()) * 1000
@@ -43,7 +45,7 @@ REPORT_S = 60
 KEEP_ALIVE_S = 60
 # What came until the last hour is over has been read so much later, self-reads of the day among it.
 READ_MS = 100 * 60_000
-# What is on its way by then arrives.
+# What is on its way by then has arrived when nothing has come for so long.
 REST_S = 20
 
 
@@ -183,7 +185,7 @@ async def live(stage: Stage, image: Path) -> Told:
         async with AsyncExitStack() as stack:
             cloud = await stack.enter_async_context(process(*stage.cloud(broker)))
             assert cloud.stdout
-            await asyncio.wait_for(cloud.stdout.readline(), 60)
+            await asyncio.wait_for(cloud.stdout.readline(), PATIENCE_S)
             await asyncio.to_thread(wait_for_port, broker.port)
             await stack.enter_async_context(pty_line(stage.meter.ports[0], link=directory / "line"))
             command, root, environment = stage.board(image, broker)
@@ -197,10 +199,20 @@ async def live(stage: Stage, image: Path) -> Told:
                     await asyncio.sleep(0.5)
                 truth.write(stage.meter, directory / f"{name}.json")
             Path(environment["OSGP_BOARD"], "interrupt").touch()
-            await asyncio.wait_for(listening, 120)
+            await asyncio.wait_for(listening, PATIENCE_S)
             await board.wait()
-            await asyncio.sleep(REST_S)
+            await all_arrived(directory / "readings.db")
     return told
+
+
+async def all_arrived(database: Path) -> None:
+    newest, since = None, time.monotonic()
+    while time.monotonic() - since < REST_S:
+        await asyncio.sleep(1)
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=PATIENCE_S)) as connection:
+            found = connection.execute("SELECT max(id) FROM meter_reading").fetchone()
+        if found != newest:
+            newest, since = found, time.monotonic()
 
 
 def problems(stage: Stage, told: Told) -> Iterator[str]:
