@@ -29,7 +29,7 @@ from tests.patience import PATIENCE_S
 from tests.stored_readings import Stored, check, equal_rows, settle
 
 # More than live values take: a reader with its tables and values comes on top, one at a time.
-HEAP = os.environ.get("OSGP_TEST_KINDS_HEAP", "272K")
+HEAP = os.environ.get("OSGP_TEST_KINDS_HEAP", "248K")
 # So many times as fast as in life; Linux has no field for how many reads it may make in an hour.
 BOARD_SCALE = 5
 LINUX_SCALE = 12
