@@ -3,6 +3,7 @@
 import asyncio
 import unittest
 
+from gateway.drivers.link import Link
 from gateway.drivers.mep.meter import MepMeter
 from gateway.drivers.mep.security import Security
 from gateway.drivers.refused import RefusedSecret
@@ -17,7 +18,7 @@ OTHER = b"fedcba9876543210"
 REFUSAL = b"\0\1\x0b"
 
 
-class RefusingLink:
+class RefusingLink(Link):
     """A line to a meter that refuses whatever it is asked."""
 
     def __init__(self, offered):
