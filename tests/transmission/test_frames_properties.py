@@ -133,7 +133,10 @@ def series(draw):
 def told(item):
     told = dict(vars(item))
     if isinstance(item, Reading):
-        told["values"] = [vars(value) for value in item.values]
+        told["values"] = [
+            (value.prop, value.mantissa, value.exponent, value.unit, value.text, value.date)
+            for value in item.values
+        ]
     if isinstance(item, Series):
         told["columns"] = [{**vars(column), "mantissas": list(column.mantissas)} for column in item.columns]
     return {
