@@ -12,7 +12,7 @@ import crashes
 import lamp
 
 from gateway import clock
-from gateway._compat import TYPE_CHECKING, const, real_sleep_ms
+from gateway._compat import TYPE_CHECKING, const, real_sleep_ms, real_wait_for_ms
 from gateway.core.tasks import TaskGroup
 from gateway.errors import GatewayError
 
@@ -263,7 +263,7 @@ def run(crashed: int, reset: str) -> None:
     async def stop() -> None:
         if running[0]:
             running[0].cancel()
-        await clock.wait_for_ms(ended.wait(), 10000)
+        await real_wait_for_ms(ended.wait(), 10000)
 
     try:
         asyncio.run(start())
