@@ -1,10 +1,10 @@
 """Compiles the application for MicroPython: `python tools/build_mpy.py [DIRECTORY]` (build/mpy).
 
-Layouts are packed (pack_layouts.py), constants written out (inline.py), what the main modules can't reach is
-left out (shake.py), what is loaded together becomes one module (link.py), what errors and log lines say
-stands in a file of its own (move_texts.py), and the page's files are compressed (build_page.py). The table
-says how many bytes of bytecode each module has; only what is imported is loaded. where.py finds the source of
-a traceback's lines.
+Layouts are packed (pack_layouts.py), constants and small functions written out (inline.py, inline_calls.py),
+what the main modules can't reach is left out (shake.py), what is loaded together becomes one module
+(link.py), what errors and log lines say stands in a file of its own (move_texts.py), and the page's files are
+compressed (build_page.py). The table says how many bytes of bytecode each module has; only what is imported is
+loaded. where.py finds the source of a traceback's lines.
 """
 
 import shutil
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import build_page
 from inline import inline
+from inline_calls import inline_calls
 from link import Linked
 from move_texts import move_texts
 from pack_layouts import pack_layouts
@@ -71,7 +72,7 @@ def build(target: Path) -> dict[str, int]:
     target.mkdir(parents=True)
     linked = needed()
     sizes = {}
-    remains, texts = move_texts(linked.texts)
+    remains, texts = move_texts(inline_calls(linked.texts))
     remains["texts"] = (ROOT / "micropython/texts.py").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as scratch:
         for module, rest in remains.items():
@@ -92,7 +93,7 @@ def needed() -> Linked:
         module: (source.read_text(encoding="utf-8"), source.name == "__init__.py")
         for module, source in files.items()
     }
-    remains = Application(inline(pack_layouts(sources)), *MAINS).remains()
+    remains = Application(inline(pack_layouts(sources), (*MAINS, *STARTERS)), *MAINS).remains()
     packages = {module for module in remains if sources[module][1]}
     return Linked(
         remains,

@@ -22,7 +22,7 @@ FOR_GOOD = (
     "core_files",
     "core_log_outbox",
     "mep_opener",
-    "tls_file",
+    "drivers_mep_key",
     "uart_link",
     "reports",
 )

@@ -1,6 +1,7 @@
 """What the builder leaves out of the board's application, and that it leaves out nothing that is needed."""
 
 import ast
+import re
 import sys
 
 import pytest
@@ -11,6 +12,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from build_mpy import MAINS, module_name  # noqa: E402
 from inline import inline  # noqa: E402
+from inline_calls import inline_calls  # noqa: E402
 from move_texts import move_texts  # noqa: E402
 from shake import Application, Function, Module, evaluated  # noqa: E402
 from source_tree import portable_files  # noqa: E402
@@ -168,6 +170,90 @@ def test_what_the_interpreter_calls_stays():
 def test_an_attribute_that_can_not_be_known_is_refused():
     with pytest.raises(ValueError, match="line 1"):
         Application({"boot": ("getattr(object(), input())\n", False)}, "boot")
+
+
+LITERALS = """\
+from .._compat import MICROPYTHON
+from .sizes import FIELDS, KIND, LONG, _OWN
+
+_WINDOW = 2 if MICROPYTHON else 8
+_COUNT = 0
+
+def told():
+    global _COUNT
+    if MICROPYTHON:
+        _COUNT += 1
+    return KIND, _WINDOW, FIELDS, LONG, LONG, _COUNT, _OWN
+"""
+OWN_LITERALS = """\
+FIELDS = (1, 2 * 3)
+KIND = "kind"
+LONG = "more than ten bytes"
+_OWN = bytes(3)
+"""
+
+
+def test_literals_are_written_out_where_that_takes_no_memory():
+    sources = {
+        "app": ("", True),
+        "app._compat": ("import sys\nMICROPYTHON = sys.platform == 'board'\n", False),
+        "app.own.sizes": (OWN_LITERALS, False),
+        "app.own": ("", True),
+        "app.own.work": (LITERALS, False),
+    }
+    text = inline(sources)["app.own.work"][0]
+    assert "return 'kind', 2, (1, 6), LONG, LONG, _COUNT, _OWN" in text
+    assert "    if True:" in text
+
+
+CALLS = """\
+import sizes
+
+def _double(value):
+    return 2 * value
+
+def _pair(first, second):
+    return (second, first)
+
+def _either(value):
+    return value or _double(value)
+
+def _never():
+    return 1
+
+def asked(value):
+    return value
+
+def run(size, scale=None):
+    def scaled(_double):
+        return _double(size)
+
+    return (
+        _double(size + 1), _double(
+            size,
+        ), _pair(size, 2), _pair(read(), read()), _either(read()), scaled(asked)
+    )
+
+def read():
+    return sizes.SIZE.pop()
+"""
+
+
+def test_small_functions_are_written_out_where_they_are_called():
+    [text, _] = inline_calls({"work": CALLS, "other": "from work import asked, run\n"}).values()
+    assert text.count("\n") == CALLS.count("\n")
+    defined = re.findall(r"def (\w+)", text)
+    # Whose calls would be hidden, done twice, in another order or not at all, stay.
+    assert defined == ["_double", "_pair", "_either", "asked", "run", "scaled"]
+    plain = CALLS.replace(
+        "def scaled(_double):\n        return _double(size)", "def scaled(given):\n        return given(size)"
+    )
+    plain = plain.replace("_pair(read(), read()), _either(read())", "_pair(2, size)")
+    [text, _] = inline_calls({"work": plain, "other": "from work import asked, run\n"}).values()
+    assert re.findall(r"def (\w+)", text) == ["asked", "run", "scaled"]
+    names: dict = {}
+    exec(text.replace("import sizes", ""), names)
+    assert names["run"](3) == (8, 6, (2, 3), (3, 2), 3)
 
 
 RAISING = """\
