@@ -2,9 +2,9 @@
 
 Layouts are packed (pack_layouts.py), constants and small functions written out (inline.py, inline_calls.py),
 what the main modules can't reach is left out (shake.py), what is loaded together becomes one module
-(link.py), what errors and log lines say stands in a file of its own (move_texts.py), and the page's files are
-compressed (build_page.py). The table says how many bytes of bytecode each module has; only what is imported is
-loaded. where.py finds the source of a traceback's lines.
+(link.py), what errors and log lines say stands in a file of its own (move_texts.py), and the page's files
+are compressed (build_page.py). The table says how many bytes of bytecode each module has; only what is
+imported is loaded. where.py finds the source of a traceback's lines.
 """
 
 import shutil
