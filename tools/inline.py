@@ -50,10 +50,13 @@ def inline(sources: Mapping[str, tuple[str, bool]], asked: Iterable[str] = ()) -
 def _inlined(sources: Mapping[str, tuple[str, bool]], alone: set[str]) -> dict[str, tuple[str, bool]]:
     parts = {name: _Part(name, *source, name not in alone) for name, source in sources.items()}
     known = {(name, each): value for name, part in parts.items() for each, value in part.constants.items()}
-    for part in parts.values():
-        for node in ast.walk(part.module.tree):
-            if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
-                known = {origin: value for origin, value in known.items() if origin[1] != node.attr}
+    changed = {
+        node.attr
+        for part in parts.values()
+        for node in ast.walk(part.module.tree)
+        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
+    }
+    known = {origin: value for origin, value in known.items() if origin[1] not in changed}
     named = Counter(origin for part in parts.values() for _, origin in part.places(known))
     written = {
         origin: value
